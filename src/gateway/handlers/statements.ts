@@ -1,0 +1,58 @@
+import { DqliteError } from '../../base/errors.ts';
+import type { RequestOf } from '../../protocol/requests.ts';
+import type { Connection, Prepared, Statement } from '../../sql/engine.ts';
+import type { Session } from '../session.ts';
+import type { Steps } from '../task.ts';
+
+export function* prepare(session: Session, request: RequestOf<'prepare'>): Steps {
+  if (!session.leading) yield* session.untilLeading();
+  const open = session.databaseForSql(request.database);
+  if (open.statements.full) throw DqliteError.of('tooManyStatements');
+  const prepared =
+    request.schema === 0
+      ? prepareOnly(open.connection, request.sql)
+      : prepareFirst(open.connection, request.sql);
+  const { parameterCount } = prepared.statement;
+  const statement = open.statements.add(prepared.statement);
+  // The schema it was compiled against may be the work of a transaction that is not committed yet.
+  if (!open.settled) yield* open.untilSettled();
+  const reply = { database: 0, statement, parameterCount };
+  if (request.schema === 0) session.reply({ kind: 'statement', ...reply });
+  else session.reply({ kind: 'statementWithTail', ...reply, tail: prepared.tail });
+}
+
+export function finalize(session: Session, request: RequestOf<'finalize'>): undefined {
+  session.database(request.database).statements.finalize(request.statement);
+  session.reply({ kind: 'empty', unused: 0n });
+}
+
+/** A statement that is there. */
+type Compiled = Prepared & { readonly statement: Statement };
+
+/** The first statement of a text. @throws DqliteError `emptyStatement`, or SQLite's */
+function prepareFirst(connection: Connection, sql: Uint8Array): Compiled {
+  const { statement, tail } = connection.prepare(sql);
+  if (statement === undefined) throw DqliteError.of('emptyStatement');
+  return { statement, tail };
+}
+
+/** The only statement of a text. @throws DqliteError `emptyStatement`, `statementTail`, or SQLite's */
+export function prepareOnly(connection: Connection, sql: Uint8Array): Compiled {
+  const prepared = prepareFirst(connection, sql);
+  if (!hasStatement(connection, sql, prepared.tail)) return prepared;
+  prepared.statement.finalize();
+  throw DqliteError.of('statementTail');
+}
+
+/** Whether anything but blanks and comments comes from `offset` on, be it valid or not. */
+function hasStatement(connection: Connection, sql: Uint8Array, offset: number): boolean {
+  if (offset >= sql.length) return false;
+  try {
+    const { statement } = connection.prepare(sql, offset);
+    statement?.finalize();
+    return statement !== undefined;
+  } catch (error) {
+    if (error instanceof DqliteError) return true;
+    throw error;
+  }
+}

@@ -1,0 +1,34 @@
+/** What a session allows its client. Times in milliseconds, sizes in bytes. */
+export interface SessionLimits {
+  /** Longest message. A longer one closes the connection. */
+  readonly maxMessageBytes: number;
+  /** How long a writer waits for its turn before "database is locked"; 0: it does not wait. */
+  readonly busyTimeoutMs: number;
+  /** An open transaction that idles longer is rolled back; 0: never. */
+  readonly idleTransactionTimeoutMs: number;
+  /** A statement that runs longer without a pause is interrupted; 0: never. */
+  readonly statementTimeoutMs: number;
+  /** A query whose rows are not read for longer is abandoned: it keeps old pages in memory; 0: never. */
+  readonly maxStalledQueryMs: number;
+  /** Prepared statements of one connection. */
+  readonly maxStatementsPerSession: number;
+  /** Rows of a writing statement are held until it is committed, at most this many bytes. */
+  readonly maxReturningBytes: number;
+  /** No more is read from a client while this much of its requests waits. */
+  readonly maxQueuedRequestBytes: number;
+  /** No more is produced for a client while this much waits for it. */
+  readonly outputHighWaterBytes: number;
+}
+
+/** Reasonable values; the server sets those that an operator can change. */
+export const defaultSessionLimits: SessionLimits = {
+  maxMessageBytes: 64 * 1024 * 1024,
+  busyTimeoutMs: 5000,
+  idleTransactionTimeoutMs: 30_000,
+  statementTimeoutMs: 60_000,
+  maxStalledQueryMs: 60_000,
+  maxStatementsPerSession: 10_000,
+  maxReturningBytes: 16 * 1024 * 1024,
+  maxQueuedRequestBytes: 64 * 1024,
+  outputHighWaterBytes: 256 * 1024,
+};

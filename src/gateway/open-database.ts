@@ -1,0 +1,223 @@
+import { DqliteError } from '../base/errors.ts';
+import type { Instant, Term } from '../base/ids.ts';
+import type { Connection, Engine, Statement } from '../sql/engine.ts';
+import type { Replica } from '../sql/replica.ts';
+import type { Gateway } from './gateway.ts';
+import { Savepoint } from './savepoint.ts';
+import { StatementRegistry } from './statement-registry.ts';
+
+import type { Steps, Task } from './task.ts';
+import type { Turns } from './turns.ts';
+
+const never = Number.POSITIVE_INFINITY as Instant;
+
+/**
+ * The database of one session: its connection, its statements, its place among the writers, and what the answer
+ * of the present request depends on.
+ */
+export class OpenDatabase {
+  readonly connection: Connection;
+  readonly statements: StatementRegistry;
+  readonly savepoint: Savepoint;
+  /** The engine of the connection. */
+  readonly engine: Engine;
+  /** An open transaction idled for too long and was rolled back; the client does not know yet. */
+  expired = false;
+  readonly #gateway: Gateway;
+  readonly #task: Task;
+  readonly #term: Term;
+  readonly #replica: Replica;
+  readonly #turns: Turns;
+  #holdsTurn = false;
+  /** The newest version that the answer depends on. */
+  #dependsOn = 0;
+  /** A majority has confirmed that this server led after the request (or the open transaction) began. */
+  #proven = false;
+  /** When the statement that runs is interrupted. */
+  #stopAt = never;
+
+  /** @throws DqliteError when the engine has no room for another connection or is being restarted */
+  constructor(gateway: Gateway, task: Task, replica: Replica, term: Term) {
+    this.#gateway = gateway;
+    this.#task = task;
+    this.#replica = replica;
+    this.#term = term;
+    this.#turns = gateway.turnsOf(replica);
+    this.engine = gateway.engine;
+    this.connection = this.engine.connect(replica.database);
+    this.statements = new StatementRegistry(gateway.limits.maxStatementsPerSession);
+    this.savepoint = new Savepoint(this.connection);
+    if (gateway.limits.statementTimeoutMs > 0) {
+      this.connection.onProgress(() => gateway.clock.now() >= this.#stopAt);
+    }
+  }
+
+  /** The leadership in which it was opened has ended: it must be dropped. */
+  get lost(): boolean {
+    return this.#gateway.machine.leadingTerm !== this.#term;
+  }
+
+  /** Forgets what the request before depended on. */
+  startRequest(): void {
+    this.#dependsOn = 0;
+    // Within a transaction all statements see one snapshot: one proof is enough for it.
+    if (this.connection.autocommit) this.#proven = false;
+  }
+
+  /** `begin`, when nothing has to be waited for. @throws DqliteError `notLeader` */
+  tryBegin(statement: Statement): boolean {
+    this.#refuseWhileTransferring(statement);
+    if (statement.readOnly ? !this.#mayRead() : !this.#mayWrite()) return false;
+    this.restartDeadline();
+    return true;
+  }
+
+  /**
+   * Waits until `statement` may be stepped: a writer for its turn, a reader for a proof of leadership.
+   * @throws DqliteError `busy`, `notLeader`, `leadershipLost`
+   */
+  *begin(statement: Statement): Steps {
+    if (!statement.readOnly) {
+      yield* this.#takeTurn();
+      if (this.#gateway.machine.transferring) {
+        this.#keepTurn(this.connection.writing);
+        throw DqliteError.of('notLeader');
+      }
+    } else {
+      // Within one EXEC_SQL, a read sees what the statements before it wrote.
+      if (this.connection.autocommit) yield* this.untilCommitted();
+      yield* this.#prove();
+    }
+    this.restartDeadline();
+  }
+
+  /** The statement timeout counts from now: the statement has paused. */
+  restartDeadline(): void {
+    const { clock, limits } = this.#gateway;
+    if (limits.statementTimeoutMs > 0) {
+      this.#stopAt = (clock.now() + limits.statementTimeoutMs) as Instant;
+    }
+  }
+
+  /**
+   * After each statement, however it ended: makes it ready to run again, proposes what it committed, and gives the
+   * turn back unless a transaction goes on.
+   */
+  end(statement: Statement): void {
+    this.#stopAt = never;
+    try {
+      statement.reset();
+      if (statement.parameterCount > 0) statement.clearBindings();
+    } finally {
+      // Also when the engine broke: what it published before is part of the database's history.
+      this.#submitCaptured();
+      this.#keepTurn(this.connection.writing);
+    }
+  }
+
+  /** The answer may leave now. */
+  get settled(): boolean {
+    this.#noteDependency();
+    return this.#proven && this.#dependsOn <= this.#replica.database.committedVersion;
+  }
+
+  /**
+   * Waits until the answer may leave: everything it depends on is committed, and this server was the leader when
+   * it looked. @throws DqliteError `leadershipLost`, `notLeader`
+   */
+  *untilSettled(): Steps {
+    this.#noteDependency();
+    yield* this.untilCommitted();
+    yield* this.#prove();
+  }
+
+  /** Waits until what the request wrote and read is committed. @throws DqliteError `leadershipLost` */
+  *untilCommitted(): Steps {
+    if (this.#dependsOn <= this.#replica.database.committedVersion) return;
+    const version = this.#dependsOn;
+    yield* this.#task.pause((task) => this.#replica.whenCommitted(version, task), 'leadershipLost');
+  }
+
+  /** Ends the open transaction without its client's doing. */
+  expire(): void {
+    this.expired = true;
+    const { statement } = this.connection.prepare(Buffer.from('ROLLBACK'));
+    if (statement === undefined) return;
+    try {
+      statement.step();
+    } finally {
+      this.end(statement);
+      statement.finalize();
+    }
+  }
+
+  /** Rolls back what is open and frees everything. */
+  close(): void {
+    this.connection.close();
+    this.abandon();
+  }
+
+  /** The engine is gone, and the connection with it. */
+  abandon(): void {
+    this.#keepTurn(false);
+  }
+
+  #submitCaptured(): void {
+    for (;;) {
+      const captured = this.connection.takeCaptured();
+      if (captured === undefined) break;
+      this.#gateway.machine.submit(captured, this.#gateway.consensus);
+      this.#dependsOn = captured.version;
+      // Proposed after the request began: its commit proves leadership as well as any other round.
+      this.#proven = true;
+    }
+    this.#noteDependency();
+  }
+
+  /** The turn goes with SQLite's writer lock, which a transaction holds from its first write on. */
+  #keepTurn(keep: boolean): void {
+    if (this.#holdsTurn === keep) return;
+    this.#holdsTurn = keep;
+    if (keep) this.#turns.seize();
+    else this.#turns.release();
+  }
+
+  #noteDependency(): void {
+    this.#dependsOn = Math.max(this.#dependsOn, this.connection.takeDependency());
+  }
+
+  /** A transfer may end at any moment: what would be proposed now could get lost. */
+  #refuseWhileTransferring(statement: Statement): void {
+    if (!this.#gateway.machine.transferring) return;
+    const mayCommit = this.connection.writing && statement.columnCount === 0;
+    if (mayCommit || !statement.readOnly) throw DqliteError.of('notLeader');
+  }
+
+  #mayRead(): boolean {
+    const { database } = this.#replica;
+    if (this.connection.autocommit && this.#dependsOn > database.committedVersion) return false;
+    this.#proven ||= this.#gateway.consensus.leaseHeld();
+    return this.#proven;
+  }
+
+  #mayWrite(): boolean {
+    this.#holdsTurn ||= this.#turns.tryTake();
+    return this.#holdsTurn;
+  }
+
+  *#takeTurn(): Steps {
+    if (this.#mayWrite()) return;
+    const { busyTimeoutMs } = this.#gateway.limits;
+    if (busyTimeoutMs === 0 && this.#turns.taken) throw DqliteError.of('busy');
+    yield* this.#task.pause((task) => this.#turns.wait(task, busyTimeoutMs), 'notLeader');
+    this.#holdsTurn = true;
+  }
+
+  *#prove(): Steps {
+    this.#proven ||= this.#gateway.consensus.leaseHeld();
+    if (this.#proven) return;
+    const { leadershipCheck } = this.#gateway;
+    yield* this.#task.pause((task) => leadershipCheck.wait(task), 'notLeader');
+    this.#proven = true;
+  }
+}

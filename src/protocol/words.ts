@@ -1,0 +1,141 @@
+import { assert } from '../base/assert.ts';
+import { WireError } from '../base/errors.ts';
+
+/** Every message is a whole number of 8-byte words, little-endian. */
+export const wordBytes = 8;
+
+/** `size` rounded up to whole words. */
+export function padded(size: number): number {
+  return Math.ceil(size / wordBytes) * wordBytes;
+}
+
+/** So that the small answers of several turns share one allocation, and an idle session holds little. */
+const defaultCapacityBytes = 16 * 1024;
+
+const empty = Buffer.alloc(0);
+
+/**
+ * Bytes under construction. Grows as needed; what was taken is never moved or changed again, so it can be
+ * handed to a socket without a copy.
+ */
+export class Writer {
+  readonly #capacityBytes: number;
+  #slab: Buffer = empty;
+  #start = 0;
+  #end = 0;
+
+  /**
+   * @param capacityBytes how much to allocate at a time. For a writer of one message: what it needs; when that is
+   * exact, the result owns its memory
+   */
+  constructor(capacityBytes = defaultCapacityBytes) {
+    this.#capacityBytes = capacityBytes;
+  }
+
+  /** How many bytes were written since the last `takeBytes`. */
+  get length(): number {
+    return this.#end - this.#start;
+  }
+
+  /** The buffer that offsets of `take` refer to. Ask again after each `take`: growing replaces it. */
+  get bytes(): Buffer {
+    return this.#slab;
+  }
+
+  /** Reserves `size` bytes and returns their offset in `bytes`. Their content is arbitrary: write all of them. */
+  take(size: number): number {
+    if (this.#end + size > this.#slab.length) this.#grow(size);
+    const at = this.#end;
+    this.#end += size;
+    return at;
+  }
+
+  /** Reserves `size` bytes, rounded up to whole words, and zeroes what is beyond `size`. */
+  takePadded(size: number): number {
+    const whole = padded(size);
+    const at = this.take(whole);
+    if (whole !== size) this.#slab.fill(0, at + size, at + whole);
+    return at;
+  }
+
+  /** Overwrites four bytes written before, `position` bytes after the last `takeBytes`. */
+  patchUint32(position: number, value: number): void {
+    assert(position + 4 <= this.length, 'patch outside of what was written');
+    this.#slab.writeUInt32LE(value, this.#start + position);
+  }
+
+  /** Forgets everything beyond the first `length` bytes since the last `takeBytes`. */
+  truncate(length: number): void {
+    assert(length <= this.length, 'truncate cannot lengthen');
+    this.#end = this.#start + length;
+  }
+
+  /** All bytes written since the last call; they belong to the caller. */
+  takeBytes(): Buffer {
+    const bytes = this.#slab.subarray(this.#start, this.#end);
+    this.#start = this.#end;
+    // What one large message needed is not kept for the next one.
+    if (this.#slab.length > this.#capacityBytes) this.#replace(empty);
+    return bytes;
+  }
+
+  #grow(size: number): void {
+    const needed = this.length === 0 ? size : 2 * this.length + size;
+    this.#replace(Buffer.allocUnsafeSlow(Math.max(this.#capacityBytes, needed)));
+  }
+
+  #replace(slab: Buffer): void {
+    this.#end = this.#slab.copy(slab, 0, this.#start, this.#end);
+    this.#start = 0;
+    this.#slab = slab;
+  }
+}
+
+/** Reads fields one after the other; running past the end is a WireError, never undefined. */
+export class Reader {
+  readonly bytes: Buffer;
+  #offset = 0;
+
+  constructor(bytes: Buffer) {
+    this.bytes = bytes;
+  }
+
+  /** Bytes not read yet. */
+  get remaining(): number {
+    return this.bytes.length - this.#offset;
+  }
+
+  /** Steps over `size` bytes and returns the offset in `bytes` at which they start. */
+  take(size: number): number {
+    if (size > this.remaining) throw new WireError(`need ${size} bytes, have ${this.remaining}`);
+    const at = this.#offset;
+    this.#offset += size;
+    return at;
+  }
+
+  /** Steps back over the last `size` bytes. */
+  untake(size: number): void {
+    assert(size <= this.#offset, 'untake before the beginning');
+    this.#offset -= size;
+  }
+
+  /** A view of the next `size` bytes. */
+  takeBytes(size: number): Buffer {
+    const at = this.take(size);
+    return this.bytes.subarray(at, at + size);
+  }
+
+  /** A view of the bytes before the next zero byte; steps over them, the zero and the padding. */
+  takeText(): Buffer {
+    const at = this.#offset;
+    const end = this.bytes.indexOf(0, at);
+    if (end < 0) throw new WireError('text without its closing zero');
+    this.take(padded(end - at + 1));
+    return this.bytes.subarray(at, end);
+  }
+
+  /** A view of all bytes that are left. */
+  takeRest(): Buffer {
+    return this.takeBytes(this.remaining);
+  }
+}

@@ -1,0 +1,58 @@
+import { after, type Core, currentTerm, type Leader } from './core.ts';
+import type { Progress } from './progress.ts';
+import type { Index, Server, ServerId, SnapshotMeta } from './types.ts';
+
+/**
+ * Asks for a snapshot when enough was applied since the last one (Raft paper, section 7). Only of what our
+ * own log holds durably: a snapshot beyond the end of the log could not be told from a damaged log.
+ */
+export function takeWhenDue(core: Core): void {
+  const { appliedIndex, log, options, outbox, snapshots } = core;
+  if (snapshots.taking || appliedIndex < snapshots.retryAt) return;
+  if (appliedIndex - log.snapshotIndex < options.snapshotThreshold) return;
+  const term = log.termAt(appliedIndex);
+  if (term === undefined || appliedIndex > log.durableIndex) return;
+  const { index: configurationIndex, configuration } = log.configurationAt(appliedIndex);
+  snapshots.taking = true;
+  outbox.takeSnapshot({ index: appliedIndex, term, configuration, configurationIndex });
+}
+
+/** It is on disk: the log before it goes, but for what followers that are a little behind may need. */
+export function onSnapshotTaken(core: Core, meta: SnapshotMeta | undefined): void {
+  const { log, options, snapshots } = core;
+  snapshots.taking = false;
+  if (meta === undefined) {
+    const pause = Math.max(1, Math.ceil(options.snapshotThreshold / 4));
+    snapshots.retryAt = (core.appliedIndex + pause) as Index;
+  } else if (meta.index > log.snapshotIndex) {
+    log.compact(meta, options.snapshotTrailing);
+  }
+}
+
+/** A follower needs entries that are gone: it gets our newest snapshot, if it is there to receive it. */
+export function shipSnapshot(core: Core, leader: Leader, server: Server, progress: Progress): void {
+  const { log, options, outbox } = core;
+  const meta = log.snapshot;
+  const silentSince = after(progress.heardAt, options.electionTimeoutMs);
+  if (meta === undefined || core.now >= silentSince) return;
+  if (!outbox.shipSnapshot(server, currentTerm(core), meta)) return;
+  progress.becomeSnapshot(meta.index, after(core.now, options.snapshotTimeoutMs));
+  progress.sent(core.now, leader.rounds.current);
+}
+
+/** The snapshot left whole: its answer may take as long as the follower needs to store it. */
+export function onSnapshotShipped(core: Core, to: ServerId, whole: boolean): void {
+  const progress = core.state.kind === 'leader' ? core.state.progress.get(to) : undefined;
+  if (progress?.state !== 'snapshot') return;
+  if (whole) progress.snapshotDeadline = after(core.now, core.options.snapshotTimeoutMs);
+  else progress.snapshotDeadline = core.now;
+}
+
+/** Gives up waiting for answers to snapshots: asks those followers where they are. */
+export function expireSnapshots(core: Core, leader: Leader): void {
+  for (const progress of leader.progress.values()) {
+    if (progress.state === 'snapshot' && core.now >= progress.snapshotDeadline) {
+      progress.becomeProbe();
+    }
+  }
+}

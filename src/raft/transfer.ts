@@ -1,0 +1,84 @@
+import { after, type Core, currentTerm, findServer, type Leader, voters } from './core.ts';
+import type { Ticket } from './events.ts';
+import type { Progress } from './progress.ts';
+import { appendEntry } from './replication.ts';
+import type { Server, ServerId } from './types.ts';
+
+/**
+ * Hands leadership over (Raft dissertation, section 3.10): no new entries are taken, the target is brought up
+ * to date and told to start an election at once.
+ */
+export function onTransfer(core: Core, ticket: Ticket, to: ServerId | undefined): void {
+  const { options, outbox, state } = core;
+  if (state.kind !== 'leader') {
+    outbox.refuse(ticket, 'notLeader');
+    return;
+  }
+  if (state.transfer !== undefined) {
+    outbox.refuse(ticket, 'serverNotLeader');
+    return;
+  }
+  const target = to ?? furthest(core, state);
+  if (target === undefined) {
+    outbox.refuse(ticket, 'serverNotFound');
+    return;
+  }
+  if (target === options.id || findServer(core, target)?.role !== 'voter') {
+    outbox.refuse(ticket, 'badServerId');
+    return;
+  }
+  const deadline = after(core.now, options.electionTimeoutMs);
+  state.transfer = { ticket, to: target, deadline, sent: false };
+}
+
+/** The other voter that holds most of the log, among those that answer if there are any. */
+function furthest(core: Core, leader: Leader): ServerId | undefined {
+  let best: { server: Server; progress: Progress } | undefined;
+  for (const server of voters(core)) {
+    const progress = leader.progress.get(server.id);
+    if (progress === undefined) continue;
+    if (best === undefined || isBetter(core, progress, best.progress)) best = { server, progress };
+  }
+  return best?.server.id;
+}
+
+function isBetter(core: Core, a: Progress, b: Progress): boolean {
+  const { electionTimeoutMs } = core.options;
+  const aliveA = core.now < after(a.heardAt, electionTimeoutMs);
+  const aliveB = core.now < after(b.heardAt, electionTimeoutMs);
+  return aliveA === aliveB ? a.match > b.match : aliveA;
+}
+
+/**
+ * Tells the target to take over as soon as it has everything; gives up after T. With `again` it is told once
+ * more: the message may have been lost.
+ */
+export function advanceTransfer(core: Core, leader: Leader, again: boolean): void {
+  const { log, outbox } = core;
+  const { transfer } = leader;
+  forgetTimeoutNow(leader);
+  if (transfer === undefined) return;
+  const target = findServer(core, transfer.to);
+  if (core.now >= transfer.deadline || target?.role !== 'voter') {
+    leader.transfer = undefined;
+    outbox.refuse(transfer.ticket, 'transferFailed');
+    // A TimeoutNow that is still under way is obeyed only by a log that ends where it says: end it elsewhere.
+    if (transfer.sent) appendEntry(core, 'barrier', Buffer.alloc(8));
+    return;
+  }
+  if (leader.progress.get(target.id)?.match !== log.lastIndex) return;
+  if (transfer.sent && !again) return;
+  transfer.sent = true;
+  const { lastIndex, lastTerm } = log;
+  leader.looseTimeoutNow = { to: target.id, lastIndex };
+  outbox.send(target, { kind: 'timeoutNow', term: currentTerm(core), lastIndex, lastTerm });
+}
+
+/** A TimeoutNow is obeyed no more once its target's log has grown beyond it. */
+function forgetTimeoutNow(leader: Leader): void {
+  const loose = leader.looseTimeoutNow;
+  if (loose === undefined) return;
+  if ((leader.progress.get(loose.to)?.match ?? 0) > loose.lastIndex) {
+    leader.looseTimeoutNow = undefined;
+  }
+}

@@ -1,0 +1,293 @@
+import type { Socket } from 'node:net';
+import type { ServerId } from '../base/ids.ts';
+import type { Logger } from '../base/logger.ts';
+import { textOfName } from '../protocol/kinds.ts';
+import { Gateway } from '../gateway/gateway.ts';
+import { defaultSessionLimits, type SessionLimits } from '../gateway/limits.ts';
+import type { Transition } from '../raft/events.ts';
+import { raftOptions } from '../raft/options.ts';
+import type { Engine } from '../sql/engine.ts';
+import { SqlStateMachine } from '../sql/state-machine.ts';
+import type { Identity } from '../storage/app-files.ts';
+import { DataDirectory } from '../storage/directory.ts';
+import { type OpenedDisk, openDisk } from '../storage/open-disk.ts';
+import { PageStore } from '../vfs/page-store.ts';
+import { ClientConnection } from './client-connection.ts';
+import type { Config } from './config.ts';
+import { serveControl, type Status } from './control.ts';
+import { loadEngine } from './engine-loader.ts';
+import { establishIdentity } from './identity.ts';
+import { joinCluster } from './join.ts';
+import { Listener } from './listener.ts';
+import { nodeClock } from './node-clock.ts';
+import { peerLimits } from './peer-limits.ts';
+import { PlaceInCluster } from './place-in-cluster.ts';
+import { type RaftHost, startRaft } from './raft-host.ts';
+import { reasonForNoLeader, serverStatuses } from './status-report.ts';
+
+/** Bytes from other servers that may wait for the disk and for the databases. */
+const BACKLOG_BYTES = 64 * 1024 ** 2;
+/** How often a stopping daemon looks whether the last requests are answered. */
+const DRAIN_POLL_MS = 10;
+
+/** What a daemon is started with besides its configuration. */
+export interface DaemonParts {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly version: string;
+  /** The disk, the databases or the Raft thread failed: the process must end. */
+  readonly fatal: (error: unknown) => void;
+}
+
+/**
+ * One server: builds every part and puts them together. Read this file first: a client's bytes go from Listener
+ * through ClientConnection to the Gateway's sessions; what they write goes from the SqlStateMachine to
+ * Raft (RaftHost, on a thread of its own), and comes back committed.
+ */
+export class Daemon {
+  readonly #parts: DaemonParts;
+  readonly #identity: Identity;
+  readonly #directory: DataDirectory;
+  readonly #disk: OpenedDisk;
+  readonly #engine: Engine;
+  readonly #machine: SqlStateMachine;
+  readonly #place: PlaceInCluster;
+  readonly #raft: RaftHost;
+  readonly #gateway: Gateway;
+  readonly #listener: Listener;
+  readonly #connections = new Set<ClientConnection>();
+  readonly #stopping = new AbortController();
+  readonly #startedAt = performance.now();
+  #control: { close(): void } | undefined;
+
+  /**
+   * Resolves when the daemon serves: a cluster of one has a leader then, a joining server is a member. The log is
+   * read, the databases are restored.
+   * @throws UsageError, StartFailure, or an error of the storage
+   */
+  static async start(parts: DaemonParts): Promise<Daemon> {
+    const { config, logger } = parts;
+    const directory = await DataDirectory.open(config.dataDir);
+    let raft: RaftHost | undefined;
+    try {
+      const disk = openDisk(config.diskBackend);
+      const identity = await establishIdentity(config, directory, disk.disk);
+      const store = new PageStore({ transactionPages: config.maxTransactionPages });
+      const newEngine = loadEngine(config.engine, {
+        statementBytes: config.maxStatementSize,
+        valueBytes: config.maxValueSize,
+        temporaryBytes: config.maxTemporarySize,
+      });
+      const createEngine = (): Engine => newEngine(store);
+      const engine = createEngine();
+      const machine = new SqlStateMachine({
+        clock: nodeClock,
+        store,
+        limits: {
+          maxSpeculativeTransactions: config.maxUncommittedTransactions,
+          maxSpeculativePages: config.maxUncommittedPages,
+          maxDatabases: config.maxDatabases,
+        },
+        onStopped: (reason) => parts.fatal(new Error(reason)),
+      });
+      const place = new PlaceInCluster(identity, directory, logger);
+      raft = await startRaft(raftHostOptions(config, identity, directory.path), {
+        machine: place.watched(machine),
+        logger,
+        fatal: parts.fatal,
+      });
+      const built = { identity, directory, disk, engine, createEngine, machine, place, raft };
+      const daemon = new Daemon(parts, built);
+      await daemon.#serve();
+      return daemon;
+    } catch (error) {
+      await raft?.stop();
+      await directory.close();
+      throw error;
+    }
+  }
+
+  private constructor(parts: DaemonParts, built: Built) {
+    this.#parts = parts;
+    this.#identity = built.identity;
+    this.#directory = built.directory;
+    this.#disk = built.disk;
+    this.#engine = built.engine;
+    this.#machine = built.machine;
+    this.#place = built.place;
+    this.#raft = built.raft;
+    const { config, logger } = parts;
+    this.#gateway = new Gateway({
+      machine: built.machine,
+      consensus: built.raft.consensus,
+      clock: nodeClock,
+      limits: sessionLimits(config),
+      engine: built.engine,
+      // What is committed is outside of SQLite and survives.
+      replaceEngine: async (cause) => {
+        logger.error({ err: cause }, 'SQLite failed and is started again');
+        return built.createEngine();
+      },
+      server: { id: built.identity.id, failureDomain: config.failureDomain },
+    });
+    this.#listener = new Listener({
+      address: config.listen ?? built.identity.address,
+      maxConnections: config.maxConnections,
+      onConnection: (socket) => this.#accept(socket),
+      logger,
+    });
+  }
+
+  /** The address that clients and servers use. */
+  get address(): string {
+    return this.#identity.address;
+  }
+
+  /** Everything that `dqlited status` shows. */
+  async status(): Promise<Status> {
+    const node = await this.#raft.status();
+    const { transition } = this.#raft.consensus;
+    const { config, version } = this.#parts;
+    const { id, address } = this.#identity;
+    const { servers } = transition.configuration;
+    return {
+      version,
+      processId: process.pid,
+      uptimeMs: Math.round(performance.now() - this.#startedAt),
+      id,
+      address,
+      listen: config.listen ?? address,
+      dataDir: this.#directory.path,
+      engine: this.#engine.build,
+      disk: this.#disk.backend,
+      state: transition.state,
+      role: servers.find((server) => server.id === id)?.role,
+      term: transition.term,
+      leader: transition.leader,
+      ready: transition.ready,
+      noLeaderBecause: reasonForNoLeader(id, transition, node),
+      lastIndex: node.raft?.lastIndex ?? 0,
+      commitIndex: node.raft?.commitIndex ?? 0,
+      appliedIndex: this.#machine.appliedIndex,
+      snapshotIndex: node.raft?.snapshotIndex ?? 0,
+      connections: this.#listener.connectionCount,
+      databases: [...this.#machine.replicas.keys()].map(textOfName),
+      servers: serverStatuses(id, node),
+    };
+  }
+
+  /**
+   * Accepts no more, hands leadership over, lets the requests under way finish (no longer than --stop-timeout),
+   * closes the connections, the log and the data directory.
+   */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#listener.stopAccepting();
+    for (const connection of this.#connections) connection.stopReading();
+    const deadline = performance.now() + this.#parts.config.stopTimeout;
+    await this.#handOver();
+    while (this.#gateway.busySessionCount > 0 && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
+    }
+    this.#control?.close();
+    await this.#listener.closeConnections();
+    await this.#raft.stop();
+    await this.#place.written();
+    await this.#directory.close();
+  }
+
+  async #serve(): Promise<void> {
+    await this.#listener.open();
+    const { logger } = this.#parts;
+    const status = (): Promise<Status> => this.status();
+    this.#control = await serveControl(this.#directory.path, { status }, logger);
+    await this.#join();
+    const { id } = this.#identity;
+    await this.#place.until((transition) => transition.ready || !isOnlyVoter(transition, id));
+  }
+
+  /** A server that was started with --join is added by itself, once; others wait for an operator. */
+  async #join(): Promise<void> {
+    const { config, logger } = this.#parts;
+    if (config.join === undefined || !(await this.#directory.joining())) return;
+    await joinCluster(this.#identity, config.join, this.#stopping.signal, logger);
+  }
+
+  #accept(socket: Socket): void {
+    const adopt = (peer: Socket, id: bigint, address: string, rest: Buffer): void =>
+      this.#raft.adoptPeer(peer, { id: id as ServerId, address }, rest);
+    const connection = new ClientConnection(socket, this.#gateway, adopt, this.#parts.logger);
+    this.#connections.add(connection);
+    socket.once('close', () => this.#connections.delete(connection));
+  }
+
+  /** The others need no election when the leader that goes names its successor. */
+  async #handOver(): Promise<void> {
+    const { transition } = this.#raft.consensus;
+    const { servers } = transition.configuration;
+    const others = servers.filter(({ id, role }) => id !== this.#identity.id && role === 'voter');
+    if (transition.state !== 'leader' || others.length === 0) return;
+    try {
+      await this.#raft.consensus.transfer(undefined);
+    } catch (error) {
+      this.#parts.logger.warn({ err: error }, 'leadership could not be handed over');
+    }
+  }
+}
+
+interface Built {
+  readonly identity: Identity;
+  readonly directory: DataDirectory;
+  readonly disk: OpenedDisk;
+  readonly engine: Engine;
+  readonly createEngine: () => Engine;
+  readonly machine: SqlStateMachine;
+  readonly place: PlaceInCluster;
+  readonly raft: RaftHost;
+}
+
+/** The election timeout is 15 times the latency, the heartbeat 1.5 times, as in C dqlite. */
+function raftHostOptions(
+  config: Config,
+  identity: Identity,
+  directory: string,
+): Parameters<typeof startRaft>[0] {
+  const electionTimeoutMs = 15 * config.networkLatency;
+  const raft = raftOptions({
+    id: identity.id,
+    electionTimeoutMs,
+    heartbeatMs: 1.5 * config.networkLatency,
+    snapshotThreshold: config.snapshotThreshold,
+    snapshotTrailing: config.snapshotTrailing,
+  });
+  return {
+    form: 'thread',
+    node: { self: identity, raft, peers: peerLimits(electionTimeoutMs), backlogBytes: BACKLOG_BYTES },
+    storage: {
+      directory,
+      disk: config.diskBackend,
+      trailingEntries: config.snapshotTrailing,
+      autoRecovery: config.autoRecovery,
+    },
+    logLevel: config.logLevel,
+  };
+}
+
+function sessionLimits(config: Config): SessionLimits {
+  return {
+    ...defaultSessionLimits,
+    maxMessageBytes: config.maxMessageSize,
+    busyTimeoutMs: config.busyTimeout,
+    idleTransactionTimeoutMs: config.idleTransactionTimeout,
+    statementTimeoutMs: config.statementTimeout,
+    maxStalledQueryMs: config.queryStallTimeout,
+    maxStatementsPerSession: config.maxStatements,
+    maxReturningBytes: config.maxReturningSize,
+  };
+}
+
+/** Whether nobody else can elect a leader. */
+function isOnlyVoter({ configuration: { servers } }: Transition, id: ServerId): boolean {
+  const voters = servers.filter(({ role }) => role === 'voter');
+  return voters.length === 1 && voters[0]?.id === id;
+}

@@ -1,0 +1,129 @@
+import { DqliteError } from '../base/errors.ts';
+import type { Index, ServerId, Term } from '../base/ids.ts';
+import type { Consensus } from '../gateway/consensus.ts';
+import type { Change, Settlement, Ticket, Transition } from '../raft/events.ts';
+import type { StateMachine } from '../raft/ports.ts';
+
+/** What a session asks of Raft, wherever Raft runs. */
+export type RaftRequest =
+  | { readonly type: 'propose'; readonly term: Term; readonly ticket: Ticket; readonly command: Buffer }
+  | { readonly type: 'read'; readonly ticket: Ticket }
+  | { readonly type: 'change'; readonly ticket: Ticket; readonly change: Change }
+  | { readonly type: 'transfer'; readonly ticket: Ticket; readonly to: ServerId | undefined };
+
+/** How requests reach Raft, and how its lease is read. */
+export interface RaftAccess {
+  request(request: RaftRequest): void;
+  leaseHeld(): boolean;
+}
+
+interface Waiting {
+  resolve(): void;
+  reject(error: DqliteError): void;
+}
+
+/** The sessions' side of Raft: gives out tickets and turns what becomes of them into promises. */
+export class RaftConsensus implements Consensus {
+  /** To be driven instead of the machine itself: reads wait for what is applied, sessions see transitions. */
+  readonly machine: StateMachine;
+  readonly #access: RaftAccess;
+  readonly #waiting = new Map<Ticket, Waiting>();
+  /** Confirmed reads, and the entry that must be applied before each. */
+  #unapplied: { readonly index: Index; readonly waiting: Waiting }[] = [];
+  #appliedIndex = 0 as Index;
+  #lastTicket: Ticket = 0;
+  #transition: Transition = unknownTransition;
+  #stopped = false;
+
+  constructor(machine: StateMachine, access: RaftAccess) {
+    this.#access = access;
+    this.machine = {
+      apply: (entries) => {
+        machine.apply(entries);
+        const newest = entries.at(-1);
+        if (newest !== undefined) this.#applied(newest.entry.index);
+      },
+      transition: (transition) => {
+        this.#transition = transition;
+        machine.transition(transition);
+      },
+      takeSnapshot: () => machine.takeSnapshot(),
+      restore: async (snapshot) => {
+        await machine.restore(snapshot);
+        this.#applied(snapshot.meta.index);
+      },
+    };
+  }
+
+  get transition(): Transition {
+    return this.#transition;
+  }
+
+  leaseHeld(): boolean {
+    return this.#access.leaseHeld();
+  }
+
+  propose(term: Term, command: Buffer): Ticket {
+    const ticket = ++this.#lastTicket;
+    this.#access.request({ type: 'propose', term, ticket, command });
+    return ticket;
+  }
+
+  confirmLeadership(): Promise<void> {
+    return this.#ask((ticket) => ({ type: 'read', ticket }));
+  }
+
+  change(change: Change): Promise<void> {
+    return this.#ask((ticket) => ({ type: 'change', ticket, change }));
+  }
+
+  transfer(to: ServerId | undefined): Promise<void> {
+    return this.#ask((ticket) => ({ type: 'transfer', ticket, to }));
+  }
+
+  /** What became of a ticket. Those of proposals are not waited for: a transition tells the machine. */
+  settle(settlement: Settlement): void {
+    const waiting = this.#waiting.get(settlement.ticket);
+    if (waiting === undefined) return;
+    this.#waiting.delete(settlement.ticket);
+    if (settlement.outcome === 'refused') waiting.reject(DqliteError.of(settlement.why));
+    else if (settlement.index <= this.#appliedIndex) waiting.resolve();
+    else this.#unapplied.push({ index: settlement.index, waiting });
+  }
+
+  /** Raft answers no more: everything that waits fails. */
+  stop(): void {
+    this.#stopped = true;
+    const all = [...this.#waiting.values(), ...this.#unapplied.map(({ waiting }) => waiting)];
+    this.#waiting.clear();
+    this.#unapplied = [];
+    for (const waiting of all) waiting.reject(DqliteError.of('leadershipLost'));
+  }
+
+  #ask(requestOf: (ticket: Ticket) => RaftRequest): Promise<void> {
+    if (this.#stopped) return Promise.reject(DqliteError.of('notLeader'));
+    const ticket = ++this.#lastTicket;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(ticket, { resolve, reject });
+      this.#access.request(requestOf(ticket));
+    });
+  }
+
+  #applied(index: Index): void {
+    this.#appliedIndex = index;
+    if (this.#unapplied.length === 0) return;
+    const ready = this.#unapplied.filter((unapplied) => unapplied.index <= index);
+    this.#unapplied = this.#unapplied.filter((unapplied) => unapplied.index > index);
+    for (const { waiting } of ready) waiting.resolve();
+  }
+}
+
+/** Until Raft has started. */
+const unknownTransition: Transition = {
+  state: 'follower',
+  term: 0 as Term,
+  leader: undefined,
+  ready: false,
+  transferring: false,
+  configuration: { servers: [] },
+};

@@ -1,0 +1,212 @@
+import { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import type { Clock } from '../base/clock.ts';
+import type { Instant } from '../base/ids.ts';
+import type { Logger } from '../base/logger.ts';
+import type { Random } from '../base/random.ts';
+import { Driver } from '../raft/driver.ts';
+import type { Applied, Persist, Sender, Settlement } from '../raft/events.ts';
+import type { RaftOptions } from '../raft/options.ts';
+import type { RaftStore, StateMachine } from '../raft/ports.ts';
+import type { RaftStatus } from '../raft/status.ts';
+import type { Dial } from './peer-dial.ts';
+import type { PeerLimits } from './peer-limits.ts';
+import { type PeerStatus, Peers } from './peers.ts';
+import { Backlog } from './raft-backlog.ts';
+import type { RaftRequest } from './raft-consensus.ts';
+
+/** What can be set about one server's part in Raft. Plain data: it may cross to another thread. */
+export interface RaftNodeOptions {
+  /** Id and address, the latter exactly as in the configuration. */
+  readonly self: Sender;
+  readonly raft: RaftOptions;
+  readonly peers: PeerLimits;
+  /** Bytes from peers that may wait for the disk and for the machine; then nothing more is read from them. */
+  readonly backlogBytes: number;
+}
+
+/** What a node is made of. */
+export interface RaftNodeParts {
+  readonly store: RaftStore;
+  readonly machine: StateMachine;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  readonly onSettle: (settlement: Settlement) => void;
+  /** Until when local reads are linearizable. */
+  readonly onLease: (until: Instant) => void;
+  /** The disk or the machine failed: the process must stop. */
+  readonly fatal: (error: unknown) => void;
+  /** How to reach other servers; sockets by default. */
+  readonly dial?: Dial;
+}
+
+/** What a server knows of itself and of the others. */
+export interface RaftNodeStatus {
+  /** undefined until the log is loaded. */
+  readonly raft: RaftStatus | undefined;
+  readonly peers: readonly PeerStatus[];
+  /** See RaftNodeOptions. */
+  readonly backlogBytes: number;
+}
+
+/** An idle connection whose other end vanished is noticed by the kernel, which probes from then on. */
+const KEEP_ALIVE_AFTER_MS = 3000;
+
+/** Raft, its log and its links, on whichever thread it is made. */
+export class RaftNode {
+  readonly #parts: RaftNodeParts;
+  readonly #peers: Peers;
+  readonly #driver: Driver;
+  readonly #backlog: Backlog;
+  #restoring = 0;
+  #heldBytes = 0;
+
+  constructor(options: RaftNodeOptions, parts: RaftNodeParts) {
+    this.#parts = parts;
+    this.#backlog = new Backlog(
+      options.backlogBytes,
+      () => this.#peers.pauseReading(),
+      () => this.#peers.resumeReading(),
+    );
+    const { clock, random, logger, store, dial } = parts;
+    this.#peers = new Peers({
+      self: options.self,
+      limits: options.peers,
+      clock,
+      random,
+      logger,
+      store,
+      events: {
+        received: (from, message) => this.#driver.received(from, message),
+        unreachable: (peer) => this.#driver.unreachable(peer),
+        snapshotArriving: (from, term) => this.#driver.snapshotArriving(from, term),
+      },
+      ...(dial === undefined ? {} : { dial }),
+    });
+    this.#driver = new Driver({
+      options: options.raft,
+      store: this.#countedStore(),
+      transport: this.#peers,
+      machine: this.#watchedMachine(),
+      clock,
+      random,
+      logger,
+      onSettle: parts.onSettle,
+      onLease: parts.onLease,
+      fatal: parts.fatal,
+    });
+  }
+
+  /** Loads the log, restores the newest snapshot into the machine and takes part from then on. */
+  start(): Promise<void> {
+    return this.#driver.start();
+  }
+
+  request(request: RaftRequest): void {
+    switch (request.type) {
+      case 'propose':
+        return this.#driver.propose(request.term, request.ticket, request.command);
+      case 'read':
+        return this.#driver.read(request.ticket);
+      case 'change':
+        return this.#driver.change(request.ticket, request.change);
+      case 'transfer':
+        return this.#driver.transfer(request.ticket, request.to);
+    }
+  }
+
+  get leaseUntil(): Instant {
+    return this.#driver.leaseUntil;
+  }
+
+  /** Takes over a connection whose other end sent CONNECT. */
+  adopt(stream: Readable, sender: Sender, leftover: Buffer): void {
+    if (stream instanceof Socket) stream.setKeepAlive(true, KEEP_ALIVE_AFTER_MS);
+    this.#peers.adopt(stream, sender, leftover);
+  }
+
+  /** Bytes that a machine elsewhere has yet to apply. */
+  handedOut(bytes: number): void {
+    this.#backlog.add(bytes);
+  }
+
+  /** Bytes that it has applied since. */
+  applied(bytes: number): void {
+    this.#backlog.remove(bytes);
+  }
+
+  status(): RaftNodeStatus {
+    return {
+      raft: this.#driver.status(),
+      peers: this.#peers.status(),
+      backlogBytes: this.#backlog.bytes,
+    };
+  }
+
+  /** Takes no more part, closes the links and, when the writes under way are done, the store. */
+  async stop(): Promise<void> {
+    const idle = this.#driver.stop();
+    this.#peers.close();
+    await idle;
+    await this.#parts.store.close();
+  }
+
+  #countedStore(): RaftStore {
+    const { store } = this.#parts;
+    return {
+      load: () => store.load(),
+      persist: async (write) => {
+        const bytes = bytesOf(write);
+        this.#backlog.add(bytes);
+        await store.persist(write);
+        this.#backlog.remove(bytes);
+      },
+      writeSnapshot: (snapshot) => store.writeSnapshot(snapshot),
+      openSnapshot: (meta) => store.openSnapshot(meta),
+      receiveSnapshot: (meta, chunks) => store.receiveSnapshot(meta, chunks),
+      close: () => store.close(),
+    };
+  }
+
+  /** The machine, with an eye on what it holds back while a snapshot is restored, and on the members. */
+  #watchedMachine(): StateMachine {
+    const { machine } = this.#parts;
+    return {
+      apply: (entries) => {
+        machine.apply(entries);
+        if (this.#restoring === 0) return;
+        const bytes = dataBytes(entries);
+        this.#heldBytes += bytes;
+        this.#backlog.add(bytes);
+      },
+      transition: (transition) => {
+        this.#peers.setMembers(transition.configuration);
+        if (transition.state !== 'leader') this.#peers.abandonSnapshots();
+        machine.transition(transition);
+      },
+      takeSnapshot: () => machine.takeSnapshot(),
+      restore: async (snapshot) => {
+        this.#restoring++;
+        await machine.restore(snapshot);
+        this.#restoring--;
+        if (this.#restoring > 0) return;
+        const held = this.#heldBytes;
+        this.#heldBytes = 0;
+        this.#backlog.remove(held);
+      },
+    };
+  }
+}
+
+function bytesOf(write: Persist): number {
+  let bytes = 0;
+  for (const { data } of write.append) bytes += data.length;
+  return bytes;
+}
+
+function dataBytes(entries: readonly Applied[]): number {
+  let bytes = 0;
+  for (const { entry } of entries) bytes += entry.data.length;
+  return bytes;
+}

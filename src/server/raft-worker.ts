@@ -1,0 +1,195 @@
+import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { assert, unreachable } from '../base/assert.ts';
+import { channels } from '../base/channels.ts';
+import type { RaftStore } from '../raft/ports.ts';
+import { nodeClock } from './node-clock.ts';
+import { DescriptorReceiver } from './peer-handover.ts';
+import { RelayReceiver } from './peer-relay.ts';
+import { RaftChannel } from './raft-channel.ts';
+import { SharedLease } from './raft-lease.ts';
+import {
+  type FromRaft,
+  packError,
+  type RaftThreadData,
+  type ToRaft,
+  unbatchProposals,
+} from './raft-messages.ts';
+import { RaftNode } from './raft-node.ts';
+import { randomFromSystem } from './raft-random.ts';
+import { RemoteMachine, RemoteSnapshot } from './raft-remote-machine.ts';
+import { SnapshotBorrower, SnapshotLender } from './raft-snapshot-stream.ts';
+import { openRaftStore } from './raft-storage.ts';
+import { ThreadLogger } from './raft-thread-logger.ts';
+
+/** A connection of which one half has come: what main says about it, or its descriptor. */
+type Adoption = Extract<ToRaft, { type: 'adopt' }>;
+
+/** The Raft thread: the node, and its talk with the main thread. */
+class RaftWorker {
+  readonly #port: MessagePort;
+  readonly #channel: RaftChannel<FromRaft>;
+  readonly #node: RaftNode;
+  readonly #machine: RemoteMachine;
+  readonly #lender: SnapshotLender;
+  readonly #borrower: SnapshotBorrower;
+  readonly #relay: RelayReceiver;
+  readonly #descriptors: DescriptorReceiver;
+  readonly #sockets = new Map<number, Socket>();
+  readonly #adoptions = new Map<number, Adoption>();
+
+  constructor(port: MessagePort, data: RaftThreadData) {
+    this.#port = port;
+    this.#channel = new RaftChannel(port, nodeClock);
+    const channel = this.#channel;
+    const lease = new SharedLease(nodeClock, data.lease);
+    const logger = new ThreadLogger(channel, data.logLevel);
+    this.#lender = new SnapshotLender((message, transfer) =>
+      channel.post({ type: 'raftSnapshot', message }, transfer),
+    );
+    this.#borrower = new SnapshotBorrower((message) =>
+      channel.post({ type: 'mainSnapshot', message }),
+    );
+    this.#machine = new RemoteMachine(channel, this.#lender, this.#borrower, (bytes) =>
+      this.#node.handedOut(bytes),
+    );
+    this.#relay = new RelayReceiver((message) => channel.post({ type: 'relay', message }));
+    this.#node = new RaftNode(data.options, {
+      store: awaitingSnapshots(openRaftStore(data.storage, nodeClock, logger)),
+      machine: this.#machine,
+      clock: nodeClock,
+      random: randomFromSystem(),
+      logger,
+      onSettle: (settlement) => channel.post({ type: 'settle', settlement }),
+      onLease: (until) => lease.set(until),
+      fatal: (error) => this.#fatal(error),
+    });
+    this.#descriptors = new DescriptorReceiver(data.handover, {
+      probed: () => channel.post({ type: 'probed' }),
+      received: (number, socket) => this.#received(number, socket),
+    });
+    channels.append.subscribe((payload) =>
+      channel.post({ type: 'published', channel: 'append', payload }),
+    );
+    channels.snapshot.subscribe((payload) =>
+      channel.post({ type: 'published', channel: 'snapshot', payload }),
+    );
+    port.on('message', (batch: readonly ToRaft[]) => {
+      for (const message of batch) this.#receive(message);
+    });
+  }
+
+  #receive(message: ToRaft): void {
+    switch (message.type) {
+      case 'start':
+        return void this.#start();
+      case 'propose':
+        return this.#propose(message);
+      case 'read':
+      case 'change':
+      case 'transfer':
+        return this.#node.request(message);
+      case 'adopt':
+        return this.#adopt(message);
+      case 'relay':
+        return this.#relay.receive(message.message);
+      case 'mainSnapshot':
+        return this.#borrower.receive(message.message);
+      case 'raftSnapshot':
+        return this.#lender.receive(message.message);
+      case 'snapshotReady':
+        return this.#machine.snapshotReady(message);
+      case 'restored':
+        return this.#machine.restored(message);
+      case 'applied':
+        return this.#node.applied(message.bytes);
+      case 'status':
+        return this.#channel.post({
+          type: 'status',
+          request: message.request,
+          status: this.#node.status(),
+        });
+      case 'stop':
+        return void this.#stop();
+      default:
+        return unreachable(message);
+    }
+  }
+
+  async #start(): Promise<void> {
+    try {
+      await this.#node.start();
+      this.#channel.post({ type: 'started' });
+    } catch (error) {
+      this.#fatal(error);
+    }
+  }
+
+  #propose(batch: Extract<ToRaft, { type: 'propose' }>): void {
+    for (const { ticket, command } of unbatchProposals(batch)) {
+      this.#node.request({ type: 'propose', term: batch.term, ticket, command });
+    }
+  }
+
+  /** The descriptor and what main says about it come different ways: whichever is first waits for the other. */
+  #adopt(adoption: Adoption): void {
+    const { number, relayed } = adoption;
+    const socket = this.#sockets.get(number);
+    if (relayed) return this.#take(adoption, this.#relay.add(number));
+    if (socket === undefined) return void this.#adoptions.set(number, adoption);
+    this.#sockets.delete(number);
+    this.#take(adoption, socket);
+  }
+
+  #received(number: number, socket: Socket): void {
+    const adoption = this.#adoptions.get(number);
+    if (adoption === undefined) {
+      // Whoever closes before it was adopted is noticed when it is.
+      socket.on('error', () => {});
+      return void this.#sockets.set(number, socket);
+    }
+    this.#adoptions.delete(number);
+    this.#take(adoption, socket);
+  }
+
+  #take({ sender, leftover }: Adoption, stream: Readable): void {
+    this.#node.adopt(stream, sender, Buffer.from(leftover));
+  }
+
+  async #stop(): Promise<void> {
+    this.#descriptors.close();
+    for (const socket of this.#sockets.values()) socket.destroy();
+    try {
+      await this.#node.stop();
+    } catch (error) {
+      return this.#fatal(error);
+    }
+    this.#channel.post({ type: 'stopped' });
+    this.#channel.flush();
+    this.#port.close();
+  }
+
+  #fatal(error: unknown): void {
+    this.#channel.post({ type: 'fatal', error: packError(error) });
+    this.#channel.flush();
+  }
+}
+
+/** A snapshot that the other thread takes is written when it is there. */
+function awaitingSnapshots(store: RaftStore): RaftStore {
+  return {
+    load: () => store.load(),
+    persist: (write) => store.persist(write),
+    writeSnapshot: async (snapshot) => {
+      if (snapshot.data instanceof RemoteSnapshot) await snapshot.data.ready;
+      await store.writeSnapshot(snapshot);
+    },
+    openSnapshot: (meta) => store.openSnapshot(meta),
+    receiveSnapshot: (meta, chunks) => store.receiveSnapshot(meta, chunks),
+    close: () => store.close(),
+  };
+}
+
+assert(parentPort !== null, 'this file is the entry of a thread');
+new RaftWorker(parentPort, workerData as RaftThreadData);

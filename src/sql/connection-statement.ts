@@ -1,0 +1,221 @@
+import { assert } from '../base/assert.ts';
+import { cStringLength } from '../vfs/linear-memory.ts';
+import { resultCode } from '../vfs/sqlite-codes.ts';
+import type { SqliteConnection } from './connection.ts';
+import { outOfMemory, outOfRange } from './connection-errors.ts';
+import type { PresentedRow } from './connection-pragmas.ts';
+import { type Statement, type StorageClass, storageClass } from './engine.ts';
+
+const nothing = new Uint8Array(0);
+
+/** SQLITE_TRANSIENT: SQLite copies what is bound. */
+const transient = -1;
+
+/** One `sqlite3_stmt *`. */
+export class SqliteStatement implements Statement {
+  readonly readOnly: boolean;
+  readonly #connection: SqliteConnection;
+  /** 0 once finalized. */
+  #pointer: number;
+
+  constructor(connection: SqliteConnection, pointer: number) {
+    this.#connection = connection;
+    this.#pointer = pointer;
+    this.readOnly = connection.core.build.api.sqlite3_stmt_readonly(pointer) !== 0;
+    connection.statements.add(this);
+  }
+
+  get parameterCount(): number {
+    return this.#api.sqlite3_bind_parameter_count(this.#live);
+  }
+
+  get columnCount(): number {
+    return this.#api.sqlite3_column_count(this.#live);
+  }
+
+  bindInteger(index: number, value: bigint): void {
+    this.#bound(this.#connection.core.build.bindInteger(this.#live, index, value));
+  }
+
+  bindFloat(index: number, value: number): void {
+    this.#bound(this.#api.sqlite3_bind_double(this.#live, index, value));
+  }
+
+  bindText(index: number, value: Uint8Array): void {
+    const { text } = this.#connection.core;
+    const pointer = text.place(value, 0);
+    if (pointer === 0) throw outOfMemory();
+    const { length } = value;
+    this.#bound(this.#api.sqlite3_bind_text(this.#live, index, pointer, length, transient));
+  }
+
+  bindBlob(index: number, value: Uint8Array): void {
+    const { text } = this.#connection.core;
+    const pointer = text.place(value, 0);
+    if (pointer === 0) throw outOfMemory();
+    const { length } = value;
+    this.#bound(this.#api.sqlite3_bind_blob(this.#live, index, pointer, length, transient));
+  }
+
+  bindNull(index: number): void {
+    this.#bound(this.#api.sqlite3_bind_null(this.#live, index));
+  }
+
+  clearBindings(): void {
+    this.#api.sqlite3_clear_bindings(this.#live);
+  }
+
+  step(): boolean {
+    const connection = this.#connection;
+    const { file, core } = connection;
+    if (file.idle) {
+      connection.refreshSchema();
+      file.startsOnHead = !this.readOnly || !connection.autocommit;
+    }
+    const code = core.step(this.#live);
+    if (code === resultCode.row) return true;
+    if (code === resultCode.done) return false;
+    throw connection.failure();
+  }
+
+  reset(): void {
+    if (this.#pointer !== 0) this.#connection.core.reset(this.#pointer);
+  }
+
+  finalize(): void {
+    if (this.#pointer === 0) return;
+    const pointer = this.#pointer;
+    this.#pointer = 0;
+    this.#connection.statements.delete(this);
+    this.#connection.core.finalize(pointer);
+  }
+
+  columnName(column: number): Uint8Array {
+    const pointer = this.#api.sqlite3_column_name(this.#live, column) >>> 0;
+    if (pointer === 0) return nothing;
+    const { bytes } = this.#connection.core.build.memory;
+    return bytes.slice(pointer, pointer + cStringLength(bytes, pointer));
+  }
+
+  columnDeclaredType(column: number): string | undefined {
+    const { build } = this.#connection.core;
+    const pointer = build.columnDeclaredType(this.#live, column) >>> 0;
+    if (pointer === 0) return undefined;
+    const { bytes } = build.memory;
+    const length = cStringLength(bytes, pointer);
+    return Buffer.from(bytes.buffer, pointer, length).toString();
+  }
+
+  columnType(column: number): StorageClass {
+    return this.#api.sqlite3_column_type(this.#live, column) as StorageClass;
+  }
+
+  columnInteger(column: number): bigint {
+    return this.#connection.core.build.columnInteger(this.#live, column);
+  }
+
+  columnFloat(column: number): number {
+    return this.#api.sqlite3_column_double(this.#live, column);
+  }
+
+  columnBytes(column: number): Uint8Array {
+    const api = this.#api;
+    const isText = api.sqlite3_column_type(this.#live, column) === storageClass.text;
+    // The text function converts what a UTF-16 database holds. Only after it, the length is right.
+    const read = isText ? api.sqlite3_column_text : api.sqlite3_column_blob;
+    const pointer = read(this.#live, column) >>> 0;
+    const length = api.sqlite3_column_bytes(this.#live, column);
+    if (pointer === 0) {
+      if (length > 0) throw outOfMemory();
+      return nothing;
+    }
+    return this.#connection.core.build.memory.bytes.subarray(pointer, pointer + length);
+  }
+
+  get #api() {
+    return this.#connection.core.build.api;
+  }
+
+  get #live(): number {
+    assert(this.#pointer !== 0, 'a finalized statement is not used');
+    return this.#pointer;
+  }
+
+  #bound(code: number): void {
+    if (code !== resultCode.ok) throw this.#connection.failure();
+  }
+}
+
+/** A statement with the answer already in it: at most one row of one value. */
+export class ConstantStatement implements Statement {
+  readonly parameterCount = 0;
+  readonly readOnly = true;
+  readonly #row: PresentedRow | undefined;
+  #stepped = false;
+
+  constructor(row: PresentedRow | undefined) {
+    this.#row = row;
+  }
+
+  get columnCount(): number {
+    return this.#row === undefined ? 0 : 1;
+  }
+
+  bindInteger(): void {
+    throw outOfRange();
+  }
+
+  bindFloat(): void {
+    throw outOfRange();
+  }
+
+  bindText(): void {
+    throw outOfRange();
+  }
+
+  bindBlob(): void {
+    throw outOfRange();
+  }
+
+  bindNull(): void {
+    throw outOfRange();
+  }
+
+  clearBindings(): void {}
+
+  step(): boolean {
+    const hasRow = this.#row !== undefined && !this.#stepped;
+    this.#stepped = hasRow;
+    return hasRow;
+  }
+
+  reset(): void {
+    this.#stepped = false;
+  }
+
+  finalize(): void {}
+
+  columnName(): Uint8Array {
+    return Buffer.from(this.#row?.name ?? '');
+  }
+
+  columnDeclaredType(): undefined {
+    return undefined;
+  }
+
+  columnType(): StorageClass {
+    return typeof this.#row?.value === 'number' ? storageClass.integer : storageClass.text;
+  }
+
+  columnInteger(): bigint {
+    return BigInt(this.#row?.value ?? 0);
+  }
+
+  columnFloat(): number {
+    return Number(this.#row?.value ?? 0);
+  }
+
+  columnBytes(): Uint8Array {
+    return Buffer.from(String(this.#row?.value ?? ''));
+  }
+}

@@ -1,0 +1,144 @@
+import { assert } from '../base/assert.ts';
+import type { Entry } from '../raft/types.ts';
+import { blockBytes, type Disk, type LogFile } from './disk.ts';
+import {
+  batchBytes,
+  batchHeaderBytes,
+  encodeBatchHeader,
+  entryHeaderBytes,
+  segmentFormat,
+  segmentHeaderBytes,
+} from './segment.ts';
+import type { SpareSegment } from './spare-segments.ts';
+
+/** A batch up to this size leaves in one write. Larger is only a batch of one large entry: it takes several. */
+export const batchBytesLimit = 1024 * 1024;
+
+/** The last block, and a batch behind it. */
+const bufferBytes = batchBytesLimit + 2 * blockBytes;
+
+/** What the next write goes to. */
+interface Current {
+  readonly path: string;
+  readonly file: LogFile;
+  readonly sizeBytes: number;
+  usedBytes: number;
+}
+
+/**
+ * Writes batches to one open segment after the other, each durable before `append` resolves. A write starts
+ * at the block in which the batch before ends: that block's bytes are kept and written again, the same, so that
+ * a torn write cannot harm them.
+ */
+export class SegmentWriter {
+  readonly #disk: Disk;
+  /** Starts with the bytes of the last, partial block. Made when the first segment begins. */
+  #buffer: Buffer = Buffer.alloc(0);
+  /** How many bytes of the buffer are filled. */
+  #filled = 0;
+  #current: Current | undefined;
+
+  constructor(disk: Disk) {
+    this.#disk = disk;
+  }
+
+  /** Whether a batch of this size can go to the segment that is being written. */
+  hasRoomFor(sizeBytes: number): boolean {
+    return this.#current !== undefined && leavesValidRest(this.#current, sizeBytes);
+  }
+
+  /** Goes on with `spare`, whose first batch has this size. The segment before must have been finished. */
+  async begin(spare: SpareSegment, firstBatchBytes: number): Promise<void> {
+    assert(this.#current === undefined, 'a segment is being written');
+    if (this.#buffer.length === 0) this.#buffer = this.#disk.allocate(bufferBytes);
+    const { path } = spare;
+    let sizeBytes = spare.sizeBytes;
+    if (!leavesValidRest({ sizeBytes, usedBytes: segmentHeaderBytes }, firstBatchBytes)) {
+      sizeBytes = sizeFor(segmentHeaderBytes + firstBatchBytes);
+      await this.#extend(path, sizeBytes);
+    }
+    const file = await this.#disk.openLog(path);
+    this.#current = { path, file, sizeBytes, usedBytes: segmentHeaderBytes };
+    this.#buffer.fill(0, 0, segmentHeaderBytes);
+    this.#buffer.writeUInt32LE(segmentFormat, 0);
+    this.#filled = segmentHeaderBytes;
+  }
+
+  /** Writes one batch behind the last, there must be room for it. */
+  async append(entries: readonly Entry[]): Promise<void> {
+    const current = this.#current;
+    const size = batchBytes(entries);
+    const headerBytes = batchHeaderBytes + entries.length * entryHeaderBytes;
+    assert(current !== undefined && leavesValidRest(current, size), 'no room for this batch');
+    assert(headerBytes <= batchBytesLimit, 'too many entries for one batch');
+    this.#filled += encodeBatchHeader(entries, this.#buffer.subarray(this.#filled));
+    let fileOffset = floorToBlock(current.usedBytes);
+    for (const { data } of entries) {
+      for (let from = 0; from < data.length; ) {
+        if (this.#filled === this.#buffer.length) {
+          await current.file.writeDurably(this.#buffer, fileOffset);
+          fileOffset += this.#filled;
+          this.#filled = 0;
+        }
+        const copied = data.copy(this.#buffer, this.#filled, from);
+        from += copied;
+        this.#filled += copied;
+      }
+    }
+    const end = ceilToBlock(this.#filled);
+    this.#buffer.fill(0, this.#filled, end);
+    await current.file.writeDurably(this.#buffer.subarray(0, end), fileOffset);
+    current.usedBytes += size;
+    this.#keepLastBlock();
+  }
+
+  /** Ends the present segment, which is then as long as its batches need; undefined when there is none. */
+  async finish(): Promise<{ path: string; usedBytes: number } | undefined> {
+    const current = this.#current;
+    if (current === undefined) return undefined;
+    this.#current = undefined;
+    await current.file.close();
+    return { path: current.path, usedBytes: current.usedBytes };
+  }
+
+  async #extend(path: string, sizeBytes: number): Promise<void> {
+    const file = await this.#disk.openForWriting(path);
+    try {
+      await file.truncate(sizeBytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+
+  #keepLastBlock(): void {
+    const whole = floorToBlock(this.#filled);
+    this.#buffer.copyWithin(0, whole, this.#filled);
+    this.#filled -= whole;
+  }
+}
+
+/**
+ * C dqlite aborts on an open segment with exactly one word left behind its batches. So a batch fits when it
+ * fills the segment, or leaves at least two words.
+ */
+function leavesValidRest(
+  segment: { readonly sizeBytes: number; readonly usedBytes: number },
+  sizeBytes: number,
+): boolean {
+  const rest = segment.sizeBytes - segment.usedBytes - sizeBytes;
+  return rest === 0 || rest >= 16;
+}
+
+function sizeFor(usedBytes: number): number {
+  const sizeBytes = ceilToBlock(usedBytes);
+  return sizeBytes - usedBytes === 8 ? sizeBytes + blockBytes : sizeBytes;
+}
+
+function floorToBlock(size: number): number {
+  return size - (size % blockBytes);
+}
+
+function ceilToBlock(size: number): number {
+  return Math.ceil(size / blockBytes) * blockBytes;
+}
