@@ -1,0 +1,42 @@
+// Printed by build.mjs from src/lib.rs: do not edit.
+
+/** Version of this addon; the loader refuses another one than its own. */
+export declare function version(): string;
+
+/** Writes that one `DurableWriter` may have in flight. */
+export declare function maxInFlight(): number;
+
+/** Why io_uring cannot be used here, or null when it can. Tries it; kernel versions say little. */
+export declare function ioUringObstacle(): string | null;
+
+/**
+ * Page-aligned zeroed memory of `sizeBytes`, unmapped when it is collected. Mark it untransferable: a transfer
+ * would detach it while the kernel writes from it.
+ */
+export declare function allocateArena(sizeBytes: number): ArrayBuffer;
+
+/**
+ * Opens an existing file for durable writes and returns its descriptor. `direct` bypasses the page cache; then
+ * memory, length and position of every write must be multiples of 4096.
+ */
+export declare function openFile(path: string, direct: boolean): number;
+
+/** Closes a descriptor of `openFile`. No write to it may be in flight. */
+export declare function closeFile(descriptor: number): void;
+
+/** Carries out durable writes on the calling thread's event loop, main thread or worker. */
+export declare class DurableWriter {
+  /**
+   * `onCompletions(count)` is called once per wake-up, after `count` pairs of (ticket, result) were put into
+   * `completions`; a result is the number of bytes written or a negative errno. `completions` holds at least
+   * 2 * maxInFlight() elements. Throws where io_uring is asked for and not available.
+   */
+  constructor(ioUring: boolean, onCompletions: (count: number) => void, completions: Int32Array)
+  /**
+   * Starts a durable write of all of `source` and returns its ticket. `source` must not be changed before its
+   * completion; it may be dropped.
+   */
+  write(descriptor: number, source: Uint8Array, position: number): number
+  /** Waits for the writes in flight, without calling back, and frees everything. Idempotent. */
+  close(): void
+}

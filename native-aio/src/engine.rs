@@ -1,0 +1,301 @@
+//! Joins a back end to Node's event loop: completions arrive as one JavaScript call per wake-up, the loop stays
+//! alive while, and only while, writes are in flight, and nothing the kernel still reads is ever freed.
+
+use crate::request::{Completion, Request};
+use crate::ring::Ring;
+use crate::uv::{self, uv, Uv};
+use crate::writer_thread::WriterThread;
+use napi::sys;
+use std::cell::Cell;
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::ptr::null_mut;
+use std::rc::Rc;
+
+/// Writes that may be in flight at once. The log keeps one per file; the rest is room.
+pub const MAX_IN_FLIGHT: u32 = 128;
+
+enum Backend {
+    Ring(Box<Ring>),
+    Thread(WriterThread),
+}
+
+/// Null once the engine was closed, by JavaScript or by the end of its environment.
+pub type Slot = Rc<Cell<*mut Engine>>;
+
+pub struct Engine {
+    env: sys::napi_env,
+    backend: Backend,
+    handle: *mut uv::Handle,
+    context: sys::napi_async_context,
+    on_completions: sys::napi_ref,
+    /// Pairs of ticket and result, in an Int32Array of the caller.
+    completions: *mut i32,
+    completions_reference: sys::napi_ref,
+    /// By ticket: keeps the bytes of a write in flight alive.
+    pinned: Vec<sys::napi_ref>,
+    free_tickets: Vec<u32>,
+    hook: sys::napi_async_cleanup_hook_handle,
+    slot: Slot,
+}
+
+/// The JavaScript values that an engine needs, as they came in.
+pub struct Callbacks {
+    pub on_completions: sys::napi_value,
+    pub completions: sys::napi_value,
+    /// Start of the Int32Array's memory: at least 2 * MAX_IN_FLIGHT elements.
+    pub completions_data: *mut i32,
+}
+
+struct SendHandle(*mut uv::Handle);
+// SAFETY: used for uv_async_send only, which may be called from any thread while the handle is open.
+unsafe impl Send for SendHandle {}
+
+impl Engine {
+    /// # Safety
+    /// `env` and `callbacks` are those of the current call from JavaScript.
+    pub unsafe fn start(env: sys::napi_env, ring: bool, callbacks: &Callbacks) -> io::Result<Slot> {
+        let uv = uv().ok_or_else(|| io::Error::other("this process has no libuv"))?;
+        let kind = if ring { uv::HANDLE_POLL } else { uv::HANDLE_ASYNC };
+        unsafe {
+            let mut event_loop = null_mut();
+            sys::napi_get_uv_event_loop(env, &mut event_loop);
+            let handle = libc::calloc(1, (uv.handle_size)(kind));
+            let opened = open_backend(uv, event_loop.cast(), handle, ring);
+            let backend = match opened {
+                Ok(backend) => backend,
+                Err(error) => {
+                    libc::free(handle);
+                    return Err(error);
+                }
+            };
+            let slot: Slot = Rc::new(Cell::new(null_mut()));
+            let engine = Box::into_raw(Box::new(Engine {
+                env,
+                backend,
+                handle,
+                context: null_mut(),
+                on_completions: reference(env, callbacks.on_completions),
+                completions: callbacks.completions_data,
+                completions_reference: reference(env, callbacks.completions),
+                pinned: vec![null_mut(); MAX_IN_FLIGHT as usize],
+                free_tickets: (0..MAX_IN_FLIGHT).rev().collect(),
+                hook: null_mut(),
+                slot: Rc::clone(&slot),
+            }));
+            (*engine).context = async_context(env);
+            (uv.handle_set_data)(handle, engine.cast());
+            (uv.unreference)(handle);
+            sys::napi_add_async_cleanup_hook(
+                env,
+                Some(on_environment_end),
+                engine.cast(),
+                &mut (*engine).hook,
+            );
+            slot.set(engine);
+            Ok(slot)
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        MAX_IN_FLIGHT as usize - self.free_tickets.len()
+    }
+
+    /// Starts one write; its ticket comes back with the completion. `source` is kept alive until then.
+    ///
+    /// # Safety
+    /// `source` is the JavaScript value that owns `bytes`.
+    pub unsafe fn write(
+        &mut self,
+        file: i32,
+        source: sys::napi_value,
+        bytes: *const u8,
+        length: u32,
+        position: u64,
+    ) -> io::Result<u32> {
+        let Some(ticket) = self.free_tickets.pop() else {
+            return Err(io::Error::other("too many writes in flight"));
+        };
+        let request = Request { ticket, file, bytes, length, position };
+        let submitted = match &mut self.backend {
+            // SAFETY: pinned below, before anything can run that would free the bytes.
+            Backend::Ring(ring) => unsafe { ring.submit(&request) },
+            Backend::Thread(thread) => {
+                unsafe { thread.submit(request) };
+                Ok(())
+            }
+        };
+        if let Err(error) = submitted {
+            self.free_tickets.push(ticket);
+            return Err(error);
+        }
+        self.pinned[ticket as usize] = unsafe { reference(self.env, source) };
+        if self.in_flight() == 1 {
+            if let Some(uv) = uv() {
+                unsafe { (uv.reference)(self.handle) };
+            }
+        }
+        Ok(ticket)
+    }
+
+    /// Collects completions and tells JavaScript, once.
+    unsafe fn complete(&mut self) {
+        let mut scope = null_mut();
+        let mut count = 0usize;
+        let (env, pairs) = (self.env, self.completions);
+        unsafe { sys::napi_open_handle_scope(env, &mut scope) };
+        let (pinned, free) = (&mut self.pinned, &mut self.free_tickets);
+        let mut collect = |completion: Completion| unsafe {
+            let ticket = completion.ticket as usize;
+            sys::napi_delete_reference(env, pinned[ticket]);
+            pinned[ticket] = null_mut();
+            free.push(completion.ticket);
+            *pairs.add(count * 2) = completion.ticket as i32;
+            *pairs.add(count * 2 + 1) = completion.result;
+            count += 1;
+        };
+        match &mut self.backend {
+            Backend::Ring(ring) => ring.drain(&mut collect),
+            Backend::Thread(thread) => thread.drain(&mut collect),
+        }
+        if self.in_flight() == 0 {
+            if let Some(uv) = uv() {
+                unsafe { (uv.unreference)(self.handle) };
+            }
+        }
+        if count > 0 {
+            // The last use of `self`: JavaScript may close the engine.
+            unsafe { call_back(env, self.context, self.on_completions, count as u32) };
+        }
+        unsafe { sys::napi_close_handle_scope(env, scope) };
+    }
+}
+
+/// Ends an engine: waits for the kernel to let go of the buffers, then closes the handle and frees everything.
+///
+/// # Safety
+/// `engine` is open, and this runs on its thread.
+pub unsafe fn close(engine: *mut Engine) {
+    let Some(uv) = uv() else { return };
+    unsafe {
+        let it = &mut *engine;
+        it.slot.set(null_mut());
+        match &mut it.backend {
+            Backend::Ring(ring) => {
+                (uv.poll_stop)(it.handle);
+                ring.wait_all();
+            }
+            Backend::Thread(thread) => thread.finish(),
+        }
+        for pin in it.pinned.drain(..).filter(|pin| !pin.is_null()) {
+            sys::napi_delete_reference(it.env, pin);
+        }
+        sys::napi_delete_reference(it.env, it.on_completions);
+        sys::napi_delete_reference(it.env, it.completions_reference);
+        sys::napi_async_destroy(it.env, it.context);
+        (uv.close)(it.handle, on_closed);
+    }
+}
+
+unsafe fn open_backend(
+    uv: &'static Uv,
+    event_loop: *mut uv::Loop,
+    handle: *mut uv::Handle,
+    ring: bool,
+) -> io::Result<Backend> {
+    if ring {
+        let ring = Ring::new(MAX_IN_FLIGHT)?;
+        let status = unsafe { (uv.poll_init)(event_loop, handle, ring.descriptor()) };
+        if status != 0 {
+            return Err(io::Error::from_raw_os_error(-status));
+        }
+        unsafe { (uv.poll_start)(handle, uv::READABLE, on_readable) };
+        return Ok(Backend::Ring(Box::new(ring)));
+    }
+    let status = unsafe { (uv.async_init)(event_loop, handle, on_wake) };
+    if status != 0 {
+        return Err(io::Error::from_raw_os_error(-status));
+    }
+    let handle = SendHandle(handle);
+    let thread = WriterThread::new(move || {
+        let SendHandle(handle) = &handle;
+        // SAFETY: the thread is joined before the handle is closed.
+        unsafe { (uv.async_send)(*handle) };
+    });
+    thread.map(Backend::Thread)
+}
+
+extern "C" fn on_readable(handle: *mut uv::Handle, _status: c_int, _events: c_int) {
+    on_wake(handle);
+}
+
+extern "C" fn on_wake(handle: *mut uv::Handle) {
+    let Some(uv) = uv() else { return };
+    // SAFETY: libuv calls back on the engine's thread while its handle is open.
+    unsafe {
+        let engine: *mut Engine = (uv.handle_get_data)(handle).cast();
+        if !(*engine).slot.get().is_null() {
+            (*engine).complete();
+        }
+    }
+}
+
+extern "C" fn on_closed(handle: *mut uv::Handle) {
+    let Some(uv) = uv() else { return };
+    // SAFETY: the handle is closed: nothing refers to the engine any more.
+    unsafe {
+        let engine = Box::from_raw((uv.handle_get_data)(handle).cast::<Engine>());
+        libc::free(handle);
+        sys::napi_remove_async_cleanup_hook(engine.hook);
+    }
+}
+
+/// The environment (a worker, or the process) ends while the engine is open.
+extern "C" fn on_environment_end(_hook: sys::napi_async_cleanup_hook_handle, engine: *mut c_void) {
+    let engine: *mut Engine = engine.cast();
+    // SAFETY: the hook is removed when the engine is freed, so it is alive here.
+    unsafe {
+        if !(*engine).slot.get().is_null() {
+            close(engine);
+        }
+    }
+}
+
+unsafe fn reference(env: sys::napi_env, value: sys::napi_value) -> sys::napi_ref {
+    let mut result = null_mut();
+    unsafe { sys::napi_create_reference(env, value, 1, &mut result) };
+    result
+}
+
+unsafe fn async_context(env: sys::napi_env) -> sys::napi_async_context {
+    const NAME: &str = "native-aio";
+    let (mut name, mut context) = (null_mut(), null_mut());
+    unsafe {
+        sys::napi_create_string_utf8(env, NAME.as_ptr().cast(), NAME.len() as isize, &mut name);
+        sys::napi_async_init(env, null_mut(), name, &mut context);
+    }
+    context
+}
+
+/// Calls `on_completions(count)` the way Node wants callbacks called: microtasks run, and an exception in it
+/// is an uncaught exception like any other.
+unsafe fn call_back(
+    env: sys::napi_env,
+    context: sys::napi_async_context,
+    function: sys::napi_ref,
+    count: u32,
+) {
+    let (mut callee, mut argument, mut receiver, mut result) =
+        (null_mut(), null_mut(), null_mut(), null_mut());
+    unsafe {
+        sys::napi_get_reference_value(env, function, &mut callee);
+        sys::napi_create_uint32(env, count, &mut argument);
+        sys::napi_get_global(env, &mut receiver);
+        let status = sys::napi_make_callback(env, context, receiver, callee, 1, &argument, &mut result);
+        if status == sys::Status::napi_pending_exception {
+            let mut exception = null_mut();
+            sys::napi_get_and_clear_last_exception(env, &mut exception);
+            sys::napi_fatal_exception(env, exception);
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Durable writes by one thread of our own: for hosts where io_uring is forbidden (many containers).
+
+use crate::request::{Completion, Request};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::{Builder, JoinHandle};
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    done: Mutex<Vec<Completion>>,
+}
+
+#[derive(Default)]
+struct Queue {
+    requests: VecDeque<Request>,
+    closing: bool,
+}
+
+pub struct WriterThread {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WriterThread {
+    /// `wake` is called on the writer thread after each completion.
+    pub fn new(wake: impl Fn() + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        let thread = Builder::new().name("dqlited-log".into()).spawn(move || run(&theirs, wake))?;
+        Ok(WriterThread { shared, thread: Some(thread) })
+    }
+
+    /// Queues one write; they are carried out in order.
+    ///
+    /// # Safety
+    /// The bytes of `request` must stay where they are until its completion was drained.
+    pub unsafe fn submit(&mut self, request: Request) {
+        lock(&self.shared.queue).requests.push_back(request);
+        self.shared.arrived.notify_one();
+    }
+
+    /// Calls `completed` for each write that is done. Never blocks for I/O.
+    pub fn drain(&mut self, mut completed: impl FnMut(Completion)) {
+        let done = std::mem::take(&mut *lock(&self.shared.done));
+        for completion in done {
+            completed(completion);
+        }
+    }
+
+    /// Carries out what is queued, then ends the thread.
+    pub fn finish(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            lock(&self.shared.queue).closing = true;
+            self.shared.arrived.notify_one();
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for WriterThread {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// No code panics while it holds these locks, so a poisoned one holds good data.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn run(shared: &Shared, wake: impl Fn()) {
+    loop {
+        let mut queue = lock(&shared.queue);
+        while queue.requests.is_empty() && !queue.closing {
+            queue = shared.arrived.wait(queue).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        let Some(request) = queue.requests.pop_front() else { return };
+        drop(queue);
+        let completion = Completion { ticket: request.ticket, result: write_durably(&request) };
+        lock(&shared.done).push(completion);
+        wake();
+    }
+}
+
+fn write_durably(request: &Request) -> i32 {
+    let vector =
+        libc::iovec { iov_base: request.bytes as *mut libc::c_void, iov_len: request.length as usize };
+    loop {
+        // SAFETY: the bytes are alive until the completion (contract of `submit`).
+        let written = unsafe {
+            libc::pwritev2(request.file, &vector, 1, request.position as libc::off_t, libc::RWF_DSYNC)
+        };
+        if written >= 0 {
+            return written as i32;
+        }
+        let error = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
+        if error != libc::EINTR {
+            return -error;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::Arena;
+    use crate::testing::{direct_file, write_request};
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn writes_complete_in_order_and_are_on_disk() {
+        let (sender, receiver) = channel();
+        let mut writer = WriterThread::new(move || sender.send(()).unwrap()).unwrap();
+        let (path, file) = direct_file("thread");
+        let arena = Arena::new(4096).unwrap();
+        arena.fill(3);
+        for ticket in 0..4 {
+            unsafe { writer.submit(write_request(&file, &arena, u64::from(ticket) * 4096, ticket)) };
+        }
+        let mut seen = Vec::new();
+        while seen.len() < 4 {
+            receiver.recv().unwrap();
+            writer.drain(|completion| seen.push((completion.ticket, completion.result)));
+        }
+        assert_eq!(seen, [(0, 4096), (1, 4096), (2, 4096), (3, 4096)]);
+        assert!(std::fs::read(&path).unwrap().iter().all(|&byte| byte == 3));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn finish_carries_out_what_is_queued() {
+        let mut writer = WriterThread::new(|| {}).unwrap();
+        let (path, file) = direct_file("finish");
+        let arena = Arena::new(4096).unwrap();
+        for ticket in 0..16 {
+            unsafe { writer.submit(write_request(&file, &arena, u64::from(ticket) * 4096, ticket)) };
+        }
+        writer.finish();
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 16 * 4096);
+        std::fs::remove_file(path).unwrap();
+    }
+}
