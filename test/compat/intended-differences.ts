@@ -1,0 +1,192 @@
+import type { Comparison } from './replay.ts';
+
+/**
+ * A response of the recorded server that this one answers differently on purpose. The only list: the replay accepts
+ * exactly these, and docs/compatibility.md prints them.
+ */
+export interface IntendedDifference {
+  /** Recording, its case, and the connection where several cases share a name. */
+  readonly file: string;
+  readonly case: string;
+  readonly connection?: string;
+  /** What this server answers, as `describeResponse` writes it. */
+  readonly ours: string;
+  /** Key of `reasons`. */
+  readonly why: keyof typeof reasons;
+}
+
+/** Why an answer differs: each reason is one paragraph of docs/compatibility.md. */
+export const reasons = {
+  cleanFailure:
+    'A query that fails while it runs is told with its own code and text; nothing of the rows precedes them.',
+  busyIsBusy: 'A write that waited too long for its turn says so, by whichever request it came.',
+  endOfMessage:
+    'A message of no words can never be followed by another one: the connection is closed.',
+  noAnonymousDatabase:
+    'A database has a name and is replicated; an empty name and ":memory:" are refused when they are opened.',
+  freedStatement: 'A statement id that was freed is an unknown id.',
+  nativeType:
+    'A value that its column type has no wire form for travels with the type of its storage class.',
+  oneAnswer: 'A request has one answer and the connection goes on.',
+  rolledBack:
+    'A refused statement leaves nothing behind: the next write finds the write lock free.',
+  checkedMembership: 'A membership request that cannot be carried out is refused with its reason.',
+} as const;
+
+const cleanFailures: readonly IntendedDifference[] = [
+  {
+    file: '04-batches',
+    case: 'error after first batch',
+    ours: 'FAILURE 1 "integer overflow"',
+    why: 'cleanFailure',
+  },
+  {
+    file: '04-batches',
+    case: 'error in first batch',
+    ours: 'FAILURE 1 "integer overflow"',
+    why: 'cleanFailure',
+  },
+  {
+    file: '05-errors',
+    case: 'query constraint failure (0 columns)',
+    ours: 'FAILURE 2067 "UNIQUE constraint failed: ch.u"',
+    why: 'cleanFailure',
+  },
+  {
+    file: '05-errors',
+    case: 'query constraint failure (1 column)',
+    ours: 'FAILURE 2067 "UNIQUE constraint failed: ch.u"',
+    why: 'cleanFailure',
+  },
+  {
+    file: '05-errors',
+    case: "denied: VACUUM INTO 'x'",
+    ours: 'FAILURE 23 "authorization denied"',
+    why: 'cleanFailure',
+  },
+  {
+    file: '07-busy-tx',
+    case: 'query after DROP',
+    ours: 'FAILURE 1 "no such table: sc"',
+    why: 'cleanFailure',
+  },
+];
+
+const sessions: readonly IntendedDifference[] = [
+  {
+    file: '07-busy-tx',
+    case: 'B QUERY_SQL write while A holds the lock',
+    ours: 'FAILURE 5 "database is locked"',
+    why: 'busyIsBusy',
+  },
+  { file: '06-framing', case: 'words=0', ours: 'connection closed', why: 'endOfMessage' },
+  {
+    file: '11-crashes',
+    case: 'open :memory:',
+    ours: 'FAILURE 14 "a database needs a name other than \\"\\" and \\":memory:\\""',
+    why: 'noAnonymousDatabase',
+  },
+  {
+    file: '11-crashes',
+    case: 'exec',
+    connection: 'c1',
+    ours: 'FAILURE 12 "no database opened"',
+    why: 'noAnonymousDatabase',
+  },
+  {
+    file: '11-crashes',
+    case: 'open empty name',
+    ours: 'FAILURE 14 "a database needs a name other than \\"\\" and \\":memory:\\""',
+    why: 'noAnonymousDatabase',
+  },
+  {
+    file: '11-crashes',
+    case: 'query',
+    connection: 'c2',
+    ours: 'FAILURE 12 "no database opened"',
+    why: 'noAnonymousDatabase',
+  },
+  {
+    file: '11-crashes',
+    case: 'query freed statement id',
+    ours: 'FAILURE 12 "no statement with the given id"',
+    why: 'freedStatement',
+  },
+  {
+    file: '11-crashes',
+    case: 'double finalize',
+    ours: 'FAILURE 12 "no statement with the given id"',
+    why: 'freedStatement',
+  },
+  ...(
+    [
+      ['c5', 'ROWS ["v"] (3:yes) done'],
+      ['c6', 'ROWS ["v"] (2:1.5) done'],
+      ['c7', 'ROWS ["v"] (2:1.5) done'],
+      ['c8', 'ROWS ["v"] (4:x\'01\') done'],
+    ] as const
+  ).map(([connection, ours]) => ({
+    file: '11-crashes',
+    case: 'select',
+    connection,
+    ours,
+    why: 'nativeType' as const,
+  })),
+  { file: '11-crashes', case: 'next write', ours: 'RESULT 1 1', why: 'rolledBack' },
+];
+
+const membership: readonly IntendedDifference[] = [
+  {
+    file: '11-crashes',
+    case: 'add id 0',
+    ours: 'FAILURE 1 "server ID is not valid"',
+    why: 'checkedMembership',
+  },
+  {
+    file: '11-crashes',
+    case: 'remove sole voter',
+    ours: 'FAILURE 1 "the only voter can be neither removed nor demoted: add or promote another voter first"',
+    why: 'checkedMembership',
+  },
+  {
+    file: '11-crashes',
+    case: 'assign unknown role 9 to sole voter',
+    ours: 'FAILURE 1 "server role is not valid"',
+    why: 'checkedMembership',
+  },
+];
+
+export const intendedDifferences: readonly IntendedDifference[] = [
+  ...cleanFailures,
+  ...sessions,
+  ...membership,
+];
+
+/** The row that explains why `comparison` of `file` is not equal; undefined when nothing does. */
+export function intended(file: string, comparison: Comparison): IntendedDifference | undefined {
+  return intendedDifferences.find(
+    (row) =>
+      row.file === file &&
+      row.case === comparison.case &&
+      (row.connection === undefined || row.connection === comparison.connection) &&
+      row.ours === comparison.actual,
+  );
+}
+
+/** The markdown tables of docs/compatibility.md. `recorded` gives the recorded server's answer for a row. */
+export function differencesTable(recorded: (row: IntendedDifference) => string): string {
+  const used = Object.entries(reasons).filter(([why]) =>
+    intendedDifferences.some((row) => row.why === why),
+  );
+  return used
+    .map(([why, text]) => {
+      const rows = intendedDifferences
+        .filter((row) => row.why === why)
+        .map((row) => {
+          const cells = [`${row.file}: ${row.case}`, recorded(row), row.ours];
+          return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+        });
+      return [`**${text}**`, '', '| case | recorded | here |', '|---|---|---|', ...rows].join('\n');
+    })
+    .join('\n\n');
+}
