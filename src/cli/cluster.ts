@@ -36,13 +36,17 @@ function addReading(cluster: Command, terminal: Terminal): void {
       const signal = signalOf({ timeoutMs: options.timeout });
       const { leader, members } = await new Cluster(options.servers).members(signal);
       const details = await Promise.all(members.map((member) => probe(member.address)));
-      const text = options.json ? membersJson(leader, members, details) : memberTable(leader, members, details);
+      const text = options.json
+        ? membersJson(leader, members, details)
+        : memberTable(leader, members, details);
       await print(terminal, text);
     });
   withJson(withServers(cluster.command('leader'), READ_TIMEOUT_MS))
     .description('the address of the leader')
     .action(async (options: ReadOptions) => {
-      const leader = await new Cluster(options.servers).leader(signalOf({ timeoutMs: options.timeout }));
+      const leader = await new Cluster(options.servers).leader(
+        signalOf({ timeoutMs: options.timeout }),
+      );
       await print(terminal, options.json ? `${toJson({ address: leader })}\n` : `${leader}\n`);
     });
   withJson(withServers(cluster.command('describe'), READ_TIMEOUT_MS))
@@ -53,14 +57,20 @@ function addReading(cluster: Command, terminal: Terminal): void {
       const at = await addressOf(server, options, signal);
       const { failureDomain, weight } = await describeServer(at, signal);
       const fields = { address: at, failureDomain, weight };
-      const lines = [['address', at], ['failure domain', String(failureDomain)], ['weight', String(weight)]] as const;
+      const lines = [
+        ['address', at],
+        ['failure domain', String(failureDomain)],
+        ['weight', String(weight)],
+      ] as const;
       await print(terminal, options.json ? `${toJson(fields)}\n` : fieldList(lines));
     });
 }
 
 function addChanges(cluster: Command, terminal: Terminal): void {
   withServers(cluster.command('weight'), READ_TIMEOUT_MS)
-    .description('set the weight of a server until it restarts: the heavier, the less it is preferred')
+    .description(
+      'set the weight of a server until it restarts: the heavier, the less it is preferred',
+    )
     .argument('<server>', 'its id or address')
     .argument('<weight>', 'a whole number', parserOf(unsigned64(0n)))
     .action(async (server: string, weight: bigint, options: ServersOptions) => {
@@ -135,7 +145,10 @@ async function addressOf(
 
 async function probe(at: string): Promise<MemberDetails> {
   try {
-    const { failureDomain, weight } = await describeServer(at, AbortSignal.timeout(PROBE_TIMEOUT_MS));
+    const { failureDomain, weight } = await describeServer(
+      at,
+      AbortSignal.timeout(PROBE_TIMEOUT_MS),
+    );
     return { reachable: true, failureDomain, weight };
   } catch {
     return { reachable: false, failureDomain: undefined, weight: undefined };

@@ -42,7 +42,11 @@ function reportText(report: DirectoryReport): string {
     ]),
   ];
   if (configuration !== undefined) {
-    const rows = configuration.value.servers.map(({ id, address, role }) => [String(id), address, role]);
+    const rows = configuration.value.servers.map(({ id, address, role }) => [
+      String(id),
+      address,
+      role,
+    ]);
     parts.push(textTable(['ID', 'ADDRESS', 'ROLE'], rows));
   }
   if (report.segments.length > 0) parts.push(segmentTable(report));
@@ -98,7 +102,10 @@ function reportJson(report: DirectoryReport): Json {
       index: configuration.index,
       servers: configuration.value.servers.map((server) => ({ ...server })),
     },
-    segments: segments.map(({ entries, ...rest }) => ({ ...rest, entries: entries && { ...entries } })),
+    segments: segments.map(({ entries, ...rest }) => ({
+      ...rest,
+      entries: entries && { ...entries },
+    })),
     snapshots: snapshots.map(({ path, meta, fileBytes, contentBytes, compressed, damage }) => ({
       path,
       index: meta?.index,

@@ -10,7 +10,9 @@ import type { Terminal } from './terminal.ts';
 /** The whole command line; no logic of its own. Commander's errors are thrown, its texts go to the terminal. */
 export function createProgram(terminal: Terminal, version: string): Command {
   const program = new Command('dqlited')
-    .description('Highly available SQLite as a service: a cluster daemon that speaks the dqlite wire protocol.')
+    .description(
+      'Highly available SQLite as a service: a cluster daemon that speaks the dqlite wire protocol.',
+    )
     .version(version, '-V, --version', 'print the version')
     .configureOutput({
       writeOut: (text) => terminal.out.write(text),

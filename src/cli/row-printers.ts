@@ -54,11 +54,19 @@ class TablePrinter implements RowPrinter {
   async #flush(): Promise<void> {
     const widths = this.#columns.map((name, column) => {
       const cells = this.#waiting.map((row) => textWidth(cellText(row[column])));
-      return Math.max(textWidth(name), Math.min(WIDEST_COLUMN, cells.reduce((a, b) => Math.max(a, b), 0)));
+      return Math.max(
+        textWidth(name),
+        Math.min(
+          WIDEST_COLUMN,
+          cells.reduce((a, b) => Math.max(a, b), 0),
+        ),
+      );
     });
     this.#widths = widths;
     const rightAligned = this.#columns.map((_, i) => isNumeric(this.#waiting[0]?.[i]));
-    const header = this.#columns.map((name, i) => align(name, widths[i] ?? 0, rightAligned[i] === true));
+    const header = this.#columns.map((name, i) =>
+      align(name, widths[i] ?? 0, rightAligned[i] === true),
+    );
     const rule = widths.map((width) => '-'.repeat(width));
     const lines = [header, rule].map((cells) => dim(this.#terminal, cells.join('  ').trimEnd()));
     await print(this.#terminal, `${lines.join('\n')}\n`);
@@ -104,9 +112,13 @@ class JsonPrinter implements RowPrinter {
   }
 
   async row(values: readonly Value[]): Promise<void> {
-    const row = Object.fromEntries(values.map((value, i) => [this.#columns[i] ?? '', jsonOf(value)]));
+    const row = Object.fromEntries(
+      values.map((value, i) => [this.#columns[i] ?? '', jsonOf(value)]),
+    );
     const separator = this.#count++ === 0 ? '\n' : ',\n';
-    const members = Object.entries(row).map(([key, value]) => `${JSON.stringify(key)}: ${toJson(value)}`);
+    const members = Object.entries(row).map(
+      ([key, value]) => `${JSON.stringify(key)}: ${toJson(value)}`,
+    );
     await print(this.#terminal, `${separator}  {${members.join(', ')}}`);
   }
 

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { addresses, integer, unsigned64 } from '../server/setting-kinds.ts';
 import type { SettingKind } from '../server/setting-kinds.ts';
+import { addresses, integer, unsigned64 } from '../server/setting-kinds.ts';
 
 /** Options of the commands that talk to a cluster. */
 export interface ServersOptions {

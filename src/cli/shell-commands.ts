@@ -1,8 +1,8 @@
-import { print, type Terminal } from './terminal.ts';
 import { Cluster } from '../client/cluster.ts';
+import { memberTable } from './cluster-output.ts';
 import type { RowPrinter } from './row-printers.ts';
 import type { SqlRunner } from './sql-runner.ts';
-import { memberTable } from './cluster-output.ts';
+import { print, type Terminal } from './terminal.ts';
 
 interface Call {
   readonly runner: SqlRunner;
@@ -70,7 +70,8 @@ export const shellCommands: Readonly<Record<string, ShellCommand>> = {
         { usage: '.quit', doc: 'end (or Ctrl-D)' },
       ];
       const lines = commands.map(({ usage, doc }) => `  ${usage.padEnd(24)}${doc}\n`);
-      const text = 'A statement ends with a semicolon and may take several lines. Ctrl-C interrupts it.\n';
+      const text =
+        'A statement ends with a semicolon and may take several lines. Ctrl-C interrupts it.\n';
       await print(terminal, text + lines.join(''));
     },
   },

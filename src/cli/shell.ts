@@ -97,7 +97,13 @@ class Shell {
     else if (Object.hasOwn(shellCommands, name)) {
       const command = shellCommands[name];
       await this.#guard(async (signal) => {
-        await command?.run({ ...this.#options, runner: this.#runner, args, signal, terminal: this.#terminal });
+        await command?.run({
+          ...this.#options,
+          runner: this.#runner,
+          args,
+          signal,
+          terminal: this.#terminal,
+        });
       });
     } else say(this.#terminal, `no command ${name}: .help lists them`);
     return false;
@@ -139,7 +145,10 @@ class Shell {
 
   /** Ctrl-C: ends the running statement, else drops the line, else says how to leave. */
   #interrupt(): void {
-    if (this.#running !== undefined) return this.#running.abort();
+    if (this.#running !== undefined) {
+      this.#running.abort();
+      return;
+    }
     const isEmpty = this.#pending === '' && this.#lines.line === '';
     this.#pending = '';
     this.#terminal.out.write('\n');

@@ -48,9 +48,7 @@ function isInsideTrigger(words: readonly string[]): boolean {
 }
 
 function isBlank(sql: string): boolean {
-  return [...sql.matchAll(token)].every(
-    ([text]) => /^(?:\s|--|\/\*)/.test(text) || text === ';',
-  );
+  return [...sql.matchAll(token)].every(([text]) => /^(?:\s|--|\/\*)/.test(text) || text === ';');
 }
 
 /** The first word of a statement, in capitals. */

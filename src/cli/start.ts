@@ -30,7 +30,9 @@ Examples:
     );
   for (const name of settingNames) command.addOption(optionOf(name));
   command.action(async () => {
-    const given = settingNames.filter((name) => command.getOptionValueSource(attributeOf(name)) === 'cli');
+    const given = settingNames.filter(
+      (name) => command.getOptionValueSource(attributeOf(name)) === 'cli',
+    );
     const flags = Object.fromEntries(
       given.map((name) => [name, String(command.getOptionValue(attributeOf(name)))]),
     );

@@ -19,7 +19,10 @@ export function addStatusCommand(program: Command, terminal: Terminal): void {
   const command = program
     .command('status')
     .description('what the server on this machine says of itself, also when there is no leader')
-    .option('--data-dir <DIR>', `its data directory (${settings.dataDir.fallback}) [${variableOf('dataDir')}]`)
+    .option(
+      '--data-dir <DIR>',
+      `its data directory (${settings.dataDir.fallback}) [${variableOf('dataDir')}]`,
+    )
     .addHelpText('after', '\nExample:\n  dqlited status --data-dir /var/lib/dqlited --json');
   withJson(withTimeout(command, TIMEOUT_MS)).action(async (options: StatusOptions) => {
     const directory =
@@ -40,6 +43,7 @@ function statusText(status: Status): string {
     ['role', `${status.role ?? 'not a member'}, ${status.state}`],
     ['leader', leader === undefined ? 'none' : `${leader.id} at ${leader.address}`],
     ['because', status.noLeaderBecause],
+    ['stopped', status.stoppedBecause],
     ['term', String(status.term)],
     ['log', logText(status)],
     ['connections', String(status.connections)],

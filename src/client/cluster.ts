@@ -1,7 +1,7 @@
-import { clientRoleNumber } from '../protocol/roles.ts';
-import type { Request } from '../protocol/requests.ts';
 import type { Role } from '../protocol/log.ts';
+import type { Request } from '../protocol/requests.ts';
 import type { Response, ResponseOf } from '../protocol/responses.ts';
+import { clientRoleNumber } from '../protocol/roles.ts';
 import { Connection } from './connection.ts';
 import { connectToLeader, ServerList } from './leader.ts';
 

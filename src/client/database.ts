@@ -70,14 +70,17 @@ export class Database {
   }
 
   /** Runs one or more statements that yield no rows. Each `?` takes the next parameter. */
-  exec(sql: string, parameters: readonly Parameter[] = [], options: CallOptions = {}): Promise<Result> {
+  exec(
+    sql: string,
+    parameters: readonly Parameter[] = [],
+    options: CallOptions = {},
+  ): Promise<Result> {
     const values = parameters.map(toWire);
     // Of several statements the first may have been executed when a later one finds the leader gone.
     const isSingle = !/;\s*\S/.test(sql);
     return this.#withSession(
       options,
-      async (session, signal) =>
-        resultOf(await session.exec(sql, values, signal), this.#integers),
+      async (session, signal) => resultOf(await session.exec(sql, values, signal), this.#integers),
       isSingle,
     );
   }

@@ -133,5 +133,7 @@ async function leaderNamedBy(
 function noLeader(answers: ReadonlyMap<string, string>, cause: unknown): Error {
   if (cause instanceof ClientError && cause.code === 'aborted') return cause;
   const told = [...answers].map(([address, answer]) => `${address}: ${answer}`).join('; ');
-  return new ClientError('noLeader', `found no leader (${told || 'no server answered'})`, { cause });
+  return new ClientError('noLeader', `found no leader (${told || 'no server answered'})`, {
+    cause,
+  });
 }

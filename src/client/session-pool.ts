@@ -30,7 +30,8 @@ export class SessionPool {
       const session = this.#idle.pop();
       if (session?.usable === true) return this.#use(session);
       if (session !== undefined) continue;
-      if (this.#inUse.size + this.#opening < this.#limit) return this.#use(await this.#open(signal));
+      if (this.#inUse.size + this.#opening < this.#limit)
+        return this.#use(await this.#open(signal));
       await this.#oneReleased(signal);
     }
   }

@@ -1,7 +1,7 @@
+import { nameOfText } from '../protocol/kinds.ts';
 import { encodeParameters } from '../protocol/parameters.ts';
 import type { Request } from '../protocol/requests.ts';
 import type { Response, ResponseOf } from '../protocol/responses.ts';
-import { nameOfText } from '../protocol/kinds.ts';
 
 import type { Value } from '../protocol/values.ts';
 import type { Connection } from './connection.ts';

@@ -2,15 +2,7 @@ import type { Value } from '../protocol/values.ts';
 import { ClientError } from './errors.ts';
 
 /** What may be bound to a `?`. Numbers without a fraction are bound as integers; undefined is NULL. */
-export type Parameter =
-  | null
-  | undefined
-  | boolean
-  | number
-  | bigint
-  | string
-  | Date
-  | Uint8Array;
+export type Parameter = null | undefined | boolean | number | bigint | string | Date | Uint8Array;
 
 /**
  * What a column holds. Columns declared DATE, DATETIME or TIMESTAMP give a Date (the text itself when it is no
@@ -39,6 +31,12 @@ export function toWire(parameter: Parameter): Value {
       return parameter instanceof Date
         ? { type: 'iso8601', value: isoText(parameter) }
         : { type: 'blob', value: parameter };
+    case 'function':
+      throw new Error('TODO: Not implemented yet');
+    case 'symbol':
+      throw new Error('TODO: Not implemented yet');
+    case 'undefined':
+      throw new Error('TODO: Not implemented yet');
   }
 }
 
@@ -78,7 +76,8 @@ function isoText(date: Date): string {
 
 /** Without a zone SQLite's times are UTC. */
 function dateOf(text: string): Date | string {
-  const match = /^(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(Z|[+-]\d\d:\d\d)?)?$/.exec(text);
+  const match =
+    /^(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d(?::\d\d(?:\.\d+)?)?)?(Z|[+-]\d\d:\d\d)?)?$/.exec(text);
   if (match === null) return text;
   const date = new Date(`${match[1]}T${match[2] ?? '00:00'}${match[3] ?? 'Z'}`);
   return Number.isNaN(date.getTime()) ? text : date;

@@ -1,6 +1,6 @@
 import { DqliteError } from '../base/errors.ts';
 import type { Instant, Term } from '../base/ids.ts';
-import type { Connection, Engine, Statement } from '../sql/engine.ts';
+import type { Connection, Engine, Prepared, Statement } from '../sql/engine.ts';
 import type { Replica } from '../sql/replica.ts';
 import type { Gateway } from './gateway.ts';
 import { Savepoint } from './savepoint.ts';
@@ -36,15 +36,32 @@ export class OpenDatabase {
   /** When the statement that runs is interrupted. */
   #stopAt = never;
 
-  /** @throws DqliteError when the engine has no room for another connection or is being restarted */
-  constructor(gateway: Gateway, task: Task, replica: Replica, term: Term) {
+  /**
+   * Opens the database of this name, which is created when there is none.
+   * @throws DqliteError when there are too many, or the engine has no room for a connection
+   */
+  static open(gateway: Gateway, task: Task, name: string): OpenDatabase {
+    const { machine } = gateway;
+    const term = machine.leadingTerm;
+    if (term === undefined) throw DqliteError.of('notLeader');
+    const { engine } = gateway;
+    const replica = machine.open(name);
+    try {
+      return new OpenDatabase(gateway, task, replica, term, engine);
+    } catch (error) {
+      machine.close(replica);
+      throw error;
+    }
+  }
+
+  private constructor(gateway: Gateway, task: Task, replica: Replica, term: Term, engine: Engine) {
     this.#gateway = gateway;
     this.#task = task;
     this.#replica = replica;
     this.#term = term;
     this.#turns = gateway.turnsOf(replica);
-    this.engine = gateway.engine;
-    this.connection = this.engine.connect(replica.database);
+    this.engine = engine;
+    this.connection = engine.connect(replica.database);
     this.statements = new StatementRegistry(gateway.limits.maxStatementsPerSession);
     this.savepoint = new Savepoint(this.connection);
     if (gateway.limits.statementTimeoutMs > 0) {
@@ -62,6 +79,16 @@ export class OpenDatabase {
     this.#dependsOn = 0;
     // Within a transaction all statements see one snapshot: one proof is enough for it.
     if (this.connection.autocommit) this.#proven = false;
+  }
+
+  /**
+   * Compiles a statement to be run by this request. It is compiled against the head, but what it found there binds
+   * no answer: when it runs, SQLite compares the schema with that of its own snapshot. @throws DqliteError
+   */
+  prepare(sql: Uint8Array, offset = 0): Prepared {
+    const prepared = this.connection.prepare(sql, offset);
+    this.connection.takeDependency();
+    return prepared;
   }
 
   /** `begin`, when nothing has to be waited for. @throws DqliteError `notLeader` */
@@ -160,6 +187,7 @@ export class OpenDatabase {
   /** The engine is gone, and the connection with it. */
   abandon(): void {
     this.#keepTurn(false);
+    this.#gateway.machine.close(this.#replica);
   }
 
   #submitCaptured(): void {

@@ -112,10 +112,8 @@ export class Session {
   /** Opens the database of this session. @throws DqliteError when it has one, or the name is none */
   open(name: string): void {
     if (this.#database !== undefined) throw DqliteError.of('alreadyOpen');
-    const { machine } = this.gateway;
-    const term = machine.leadingTerm;
-    if (term === undefined) throw DqliteError.of('notLeader');
-    this.#database = new OpenDatabase(this.gateway, this.task, machine.open(name), term);
+    if (name === '' || name === ':memory:') throw DqliteError.of('badDatabaseName');
+    this.#database = OpenDatabase.open(this.gateway, this.task, name);
   }
 
   /** This server leads and may execute SQL. When false, `untilLeading` waits or says why not. */
@@ -169,6 +167,7 @@ export class Session {
   /** Gives the connection away: it carries Raft from now on. */
   becomePeer(id: bigint, address: string): void {
     const rest = this.#framer.takeRest();
+    this.#flush();
     this.close();
     this.#output.becomePeer(id, address, rest);
   }
@@ -265,14 +264,19 @@ export class Session {
     this.#idleTimer?.cancel();
     this.#database?.startRequest();
     const startedAt = channels.request.hasSubscribers ? this.gateway.clock.now() : undefined;
-    const request = this.#decode(frame);
-    if (request === undefined) return;
+    let kind: string = 'unrecognized';
     let failed = false;
     try {
+      const request = decodeRequest(frame);
       if (request.kind === 'unrecognized') throw DqliteError.of(request.error);
+      kind = request.kind;
       const steps = handle(this, request);
       if (steps !== undefined) yield* steps;
     } catch (error) {
+      if (error instanceof WireError) {
+        this.end();
+        return;
+      }
       failed = true;
       yield* this.#fail(error);
     }
@@ -280,17 +284,7 @@ export class Session {
     this.#watchTransaction();
     if (startedAt === undefined) return;
     const durationMs = this.gateway.clock.now() - startedAt;
-    channels.request.publish({ kind: request.kind, durationMs, failed });
-  }
-
-  #decode(frame: Frame): ReturnType<typeof decodeRequest> | undefined {
-    try {
-      return decodeRequest(frame);
-    } catch (error) {
-      if (!(error instanceof WireError)) throw error;
-      this.end();
-      return undefined;
-    }
+    channels.request.publish({ kind, durationMs, failed });
   }
 
   /** Answers with a failure, once what it tells is certain. */

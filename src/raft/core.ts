@@ -58,7 +58,9 @@ export interface Candidate {
 
 export interface Leader {
   readonly kind: 'leader';
-  /** All other members, and nobody else. */
+  /** This server, as it is known while it removes itself, too. */
+  readonly self: Sender;
+  /** All other members, and one that is parting. */
   readonly progress: Map<ServerId, Progress>;
   readonly rounds: Rounds;
   /** The first entry of this term: when it is committed, so is everything that came before. */
@@ -67,6 +69,7 @@ export interface Leader {
   readonly tickets: Map<Index, Ticket>;
   readonly reads: Reads;
   change: PendingChange | undefined;
+  parting: Parting | undefined;
   transfer: Transfer | undefined;
   /** A TimeoutNow may still be on its way to this server: it obeys until its log grows past the index. */
   looseTimeoutNow: { readonly to: ServerId; readonly lastIndex: Index } | undefined;
@@ -99,11 +102,22 @@ export interface PendingChange {
   index: Index;
 }
 
+/**
+ * A server that was removed or made a spare: nobody would send it the entry that says so. It is sent entries
+ * until it knows, so that it does not go on asking for votes, but not for ever.
+ */
+export interface Parting {
+  readonly server: Server;
+  readonly index: Index;
+  readonly deadline: Instant;
+}
+
 export interface Transfer {
   readonly ticket: Ticket;
   readonly to: ServerId;
   readonly deadline: Instant;
-  sent: boolean;
+  /** The end of the log in the newest TimeoutNow: an older one is obeyed no more. */
+  sentIndex: Index | undefined;
 }
 
 export const never = Number.NEGATIVE_INFINITY as Instant;
@@ -148,8 +162,14 @@ export function mayCampaign(core: Core): boolean {
   const { commitIndex, log, options } = core;
   if (isVoter(core)) return true;
   if (log.configuration.index <= commitIndex) return false;
+  return formerServer(core, options.id)?.role === 'voter';
+}
+
+/** A member of the configuration before the one in force. */
+export function formerServer(core: Core, id: ServerId): Server | undefined {
+  const { log } = core;
   const { configuration } = log.configurationAt((log.configuration.index - 1) as Index);
-  return configuration.servers.some(({ id, role }) => id === options.id && role === 'voter');
+  return configuration.servers.find((server) => server.id === id);
 }
 
 /** A random duration in [T, 2T) (Raft paper, section 5.2: "election timeouts are chosen randomly"). */

@@ -57,6 +57,8 @@ export class Driver implements TransportEvents {
   #batch: Proposals | undefined;
   #flushScheduled = false;
   #writesUnderWay = 0;
+  /** Snapshots on their way into the machine. */
+  #restoring = 0;
   #idle: (() => void) | undefined;
   #timer: Timer | undefined;
   #timerAt = Number.POSITIVE_INFINITY;
@@ -249,18 +251,25 @@ export class Driver implements TransportEvents {
 
   /** The bytes are free once they are both in place on disk and in the machine. */
   async #restore(snapshot: Snapshot, persisted: Promise<void> | undefined): Promise<void> {
+    this.#restoring++;
     try {
       await Promise.all([this.#parts.machine.restore(snapshot), persisted]);
     } catch (error) {
       this.#stopped = true;
       this.#parts.fatal(error);
     }
+    this.#restoring--;
     snapshot.data.release();
   }
 
   /** Failing to write a snapshot costs nothing but the space of the log: it is tried again later. */
   async #takeSnapshot(meta: SnapshotMeta): Promise<void> {
     const { logger, machine, store } = this.#parts;
+    if (this.#restoring > 0) {
+      // The machine is between two states, and entries wait behind it: there is nothing to pin yet.
+      this.#handle({ type: 'snapshotTaken', meta: undefined });
+      return;
+    }
     const data = machine.takeSnapshot();
     let taken: SnapshotMeta | undefined;
     try {

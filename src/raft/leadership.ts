@@ -3,7 +3,9 @@ import {
   becomeFollower,
   type Core,
   currentTerm,
+  findServer,
   forever,
+  formerServer,
   type Leader,
   never,
   servers,
@@ -25,14 +27,18 @@ export function becomeLeader(core: Core): void {
   for (const server of servers(core)) {
     if (server.id !== core.options.id) progress.set(server.id, new Progress(next, core.now));
   }
+  const { id } = core.options;
+  const member = findServer(core, id) ?? formerServer(core, id);
   core.state = {
     kind: 'leader',
+    self: { id, address: member?.address ?? '' },
     progress,
     rounds: new Rounds(),
     barrierIndex: next,
     tickets: new Map(),
     reads: { waiting: [], round: 0, inRound: [], index: 0 as Index },
     change: undefined,
+    parting: undefined,
     transfer: undefined,
     looseTimeoutNow: undefined,
     beatAt: core.now,
@@ -41,9 +47,10 @@ export function becomeLeader(core: Core): void {
   appendEntry(core, 'barrier', Buffer.alloc(8));
 }
 
-/** The members changed: nobody else has progress, and all others have some. */
+/** The members changed: all others have progress, and nobody else but one that is parting. */
 export function trackMembers(core: Core, leader: Leader): void {
   const ids = new Set<ServerId>();
+  if (leader.parting !== undefined) ids.add(leader.parting.server.id);
   for (const server of servers(core)) {
     if (server.id === core.options.id) continue;
     ids.add(server.id);

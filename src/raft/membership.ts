@@ -1,6 +1,7 @@
 import type { ErrorName } from '../base/errors.ts';
 import { encodeConfiguration } from '../protocol/configuration.ts';
 import {
+  after,
   becomeFollower,
   type Core,
   currentTerm,
@@ -14,7 +15,7 @@ import {
 import type { Change, Ticket } from './events.ts';
 import { trackMembers } from './leadership.ts';
 import { knowsCommitted } from './reads.ts';
-import { appendEntry } from './replication.ts';
+import { appendEntry, sendHeartbeat } from './replication.ts';
 import type { Configuration, Index, Server } from './types.ts';
 
 /**
@@ -146,9 +147,33 @@ function refuse(core: Core, leader: Leader, pending: PendingChange, why: ErrorNa
 
 /** The new configuration is in force here from now on, committed or not (Raft paper, section 6). */
 function append(core: Core, leader: Leader, pending: PendingChange): void {
+  const server = findServer(core, pending.change.id);
   const data = encodeConfiguration(changed({ servers: servers(core) }, pending.change));
-  pending.index = appendEntry(core, 'change', data);
+  const index = appendEntry(core, 'change', data);
+  pending.index = index;
   pending.phase = 'appended';
+  if (server !== undefined && server.id !== core.options.id && isLeaving(core, server)) {
+    const deadline = after(core.now, core.options.electionTimeoutMs);
+    leader.parting = { server, index, deadline };
+  }
+  trackMembers(core, leader);
+}
+
+/** Whether it was sent entries before the change that is in force now, and is not any more. */
+function isLeaving(core: Core, server: Server): boolean {
+  const now = findServer(core, server.id);
+  return server.role !== 'spare' && (now === undefined || now.role === 'spare');
+}
+
+/** Lets go of a parting server when it knows, or after T. */
+export function advanceParting(core: Core, leader: Leader): void {
+  const { parting } = leader;
+  if (parting === undefined) return;
+  const progress = leader.progress.get(parting.server.id);
+  const knows = (progress?.match ?? 0) >= parting.index && core.commitIndex >= parting.index;
+  if (!knows && core.now < parting.deadline) return;
+  if (knows && progress !== undefined) sendHeartbeat(core, leader, parting.server, progress);
+  leader.parting = undefined;
   trackMembers(core, leader);
 }
 

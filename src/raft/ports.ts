@@ -52,7 +52,7 @@ export interface StateMachine {
   apply(entries: readonly Applied[]): void;
   /** What changed about this server's place in the cluster. Losing leadership voids own proposals. */
   transition(transition: Transition): void;
-  /** The state after the last entry applied, pinned until it is released. */
+  /** The state after the last entry applied, pinned until it is released. Not while `restore` is under way. */
   takeSnapshot(): SnapshotData;
   /** Replaces the whole state. Entries applied after this call wait until it has resolved. */
   restore(snapshot: Snapshot): Promise<void>;

@@ -2,6 +2,7 @@ import type { RaftOptions } from './options.ts';
 import type { Rounds } from './rounds.ts';
 import type { Index, Instant } from './types.ts';
 
+const maxBurst = 16;
 const never = Number.NEGATIVE_INFINITY as Instant;
 
 /**
@@ -21,6 +22,8 @@ export class Progress {
   contactRound = 0;
   contactAt = never;
   sentAt = never;
+  /** False from a broken link until the next answer. */
+  reachable = true;
   /** Its answers carry rounds. */
   echoes = false;
   /** In `probe`: the last entry of the one message whose answer is awaited. */
@@ -35,19 +38,11 @@ export class Progress {
   #inflightBytes = 0;
   /** Messages that have not been answered; lost ones stay counted. */
   #unanswered = 0;
-  #probe: { round: number; ahead: number } | undefined;
+  #probe: { round: number; ahead: number; since: Instant } | undefined;
 
   constructor(next: Index, now: Instant) {
     this.next = next;
     this.heardAt = now;
-  }
-
-  get unanswered(): number {
-    return this.#unanswered;
-  }
-
-  get inflightBytes(): number {
-    return this.#inflightBytes;
   }
 
   /** Back to one message at a time; from the first entry not known to be there, if any is known to be. */
@@ -61,6 +56,7 @@ export class Progress {
 
   /** Messages may be lost from here on: nothing more is sent until a heartbeat has been answered. */
   becomeUnreachable(): void {
+    this.reachable = false;
     if (this.state === 'snapshot') return;
     this.becomeProbe();
     this.probeEnd = (this.next - 1) as Index;
@@ -124,19 +120,24 @@ export class Progress {
   sent(now: Instant, round: number): void {
     this.sentAt = now;
     if (!this.echoes && this.#probe === undefined) {
-      this.#probe = { round, ahead: this.#unanswered };
+      this.#probe = { round, ahead: this.#unanswered, since: now };
     }
     this.#unanswered++;
   }
 
   /** A read needs proof of this round: measure from it, not from an older one. */
-  probeFrom(round: number): void {
-    this.#probe = { round, ahead: this.#unanswered };
+  probeFrom(round: number, now: Instant): void {
+    this.#probe = { round, ahead: this.#unanswered, since: now };
   }
 
-  /** Messages to send at once so that their answers prove the probe although earlier ones are unanswered. */
-  get answersMissing(): number {
-    return this.#probe === undefined ? 1 : this.#probe.ahead + 1;
+  /**
+   * Messages to send at once so that their answers will prove the probe: more than one when it is not proven
+   * after a heartbeat, since then answers it counts on may be lost.
+   */
+  burst(now: Instant, heartbeatMs: number): number {
+    const probe = this.#probe;
+    if (this.echoes || probe === undefined || now < probe.since + heartbeatMs) return 1;
+    return Math.min(probe.ahead + 1, maxBurst);
   }
 
   /**
@@ -146,6 +147,7 @@ export class Progress {
    */
   answered(now: Instant, round: number, holds: Index, rounds: Rounds): void {
     this.heardAt = now;
+    this.reachable = true;
     this.#unanswered = Math.max(0, this.#unanswered - 1);
     if (round > 0) {
       this.echoes = true;

@@ -21,7 +21,7 @@ import type { Effects, Event, Sender, Transition } from './events.ts';
 import { onAppendEntries, onInstallSnapshot, onSnapshotArriving } from './following.ts';
 import { beat, becomeLeader, checkQuorum } from './leadership.ts';
 import { Log } from './log.ts';
-import { advanceChange, depose, isDeposed, onChange } from './membership.ts';
+import { advanceChange, advanceParting, depose, isDeposed, onChange } from './membership.ts';
 import type { PeerMessage } from './messages.ts';
 import type { RaftOptions } from './options.ts';
 import { Outbox } from './outbox.ts';
@@ -40,6 +40,9 @@ import type { Entry, Index, Instant, SnapshotMeta, Vote } from './types.ts';
 
 export type { RaftOptions } from './options.ts';
 export { raftOptions } from './options.ts';
+
+/** Adopting a higher term than this would leave no room to count on; a million a second take nine years. */
+const maxTerm = 2 ** 48;
 
 /** What survived the last run of this server, and when the new one starts. */
 export interface RaftStart {
@@ -182,6 +185,10 @@ function receive(core: Core, from: Sender, message: PeerMessage): void {
     core.outbox.ignore(from, 'a peer with our own id');
     return;
   }
+  if (message.term > maxTerm) {
+    core.outbox.ignore(from, 'a term that no cluster reaches');
+    return;
+  }
   switch (message.kind) {
     case 'requestVote':
       onRequestVote(core, from, message);
@@ -233,6 +240,7 @@ function lead(core: Core, leader: Leader): void {
   advanceCommit(core, leader);
   handOut(core);
   advanceChange(core, leader);
+  advanceParting(core, leader);
   advanceTransfer(core, leader, due);
   renewLease(core, leader);
   const round = advanceReads(core, leader);
@@ -242,18 +250,22 @@ function lead(core: Core, leader: Leader): void {
 }
 
 function transitionOf(core: Core): Transition {
-  const { options, state } = core;
-  const sender = state.kind === 'follower' ? state.leader : undefined;
-  const id = state.kind === 'leader' ? options.id : sender?.id;
-  // The configuration's spelling of the address, where it has one: clients compare.
-  const member = id === undefined ? undefined : findServer(core, id);
-  const leader = member === undefined ? sender : { id: member.id, address: member.address };
+  const { state } = core;
   return {
     state: state.kind,
     term: currentTerm(core),
-    leader,
+    leader: leaderOf(core),
     ready: state.kind === 'leader' && core.appliedIndex >= state.barrierIndex,
     transferring: state.kind === 'leader' && state.transfer !== undefined,
     configuration: core.log.configuration.configuration,
   };
+}
+
+/** The leader under the address that the configuration has for it, where it has one: clients compare. */
+function leaderOf(core: Core): Sender | undefined {
+  const { state } = core;
+  if (state.kind === 'leader') return state.self;
+  const sender = state.kind === 'follower' ? state.leader : undefined;
+  const member = sender && findServer(core, sender.id);
+  return member === undefined ? sender : { id: member.id, address: member.address };
 }

@@ -40,7 +40,7 @@ export function advanceReads(core: Core, leader: Leader): boolean {
   reads.waiting = [];
   reads.index = core.commitIndex;
   reads.round = leader.rounds.begin(core.now, core.log.lastIndex);
-  for (const progress of leader.progress.values()) progress.probeFrom(reads.round);
+  for (const progress of leader.progress.values()) progress.probeFrom(reads.round, core.now);
   return true;
 }
 

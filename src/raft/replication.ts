@@ -1,13 +1,5 @@
 import { assert } from '../base/assert.ts';
-import {
-  after,
-  becomeFollower,
-  type Core,
-  currentTerm,
-  findServer,
-  type Leader,
-  servers,
-} from './core.ts';
+import { after, becomeFollower, type Core, currentTerm, type Leader, servers } from './core.ts';
 import type { Sender } from './events.ts';
 import type { AppendEntriesResult } from './messages.ts';
 import type { Progress } from './progress.ts';
@@ -37,13 +29,17 @@ function isFed(leader: Leader, server: Server): boolean {
   return leader.change?.phase === 'catchUp' && leader.change.change.id === server.id;
 }
 
-/** The other members that are sent entries and heartbeats, with their progress. */
+/** Those that are sent entries and heartbeats, with their progress. */
 export function fed(core: Core, leader: Leader): { server: Server; progress: Progress }[] {
   const all: { server: Server; progress: Progress }[] = [];
   for (const server of servers(core)) {
     const progress = leader.progress.get(server.id);
     if (progress !== undefined && isFed(leader, server)) all.push({ server, progress });
   }
+  const { parting } = leader;
+  const progress = parting && leader.progress.get(parting.server.id);
+  if (parting !== undefined && progress !== undefined)
+    all.push({ server: parting.server, progress });
   return all;
 }
 
@@ -52,7 +48,22 @@ export function replicate(core: Core, leader: Leader, heartbeat: boolean): void 
   for (const { server, progress } of fed(core, leader)) {
     let sent = false;
     while (sendEntries(core, leader, server, progress)) sent = true;
-    if (heartbeat && !sent) sendHeartbeat(core, leader, server, progress);
+    if (heartbeat) beatOne(core, leader, server, progress, sent);
+  }
+}
+
+function beatOne(
+  core: Core,
+  leader: Leader,
+  server: Server,
+  progress: Progress,
+  sent: boolean,
+): void {
+  const { electionTimeoutMs, heartbeatMs } = core.options;
+  const alive = core.now < after(progress.heardAt, electionTimeoutMs);
+  const wanted = alive ? progress.burst(core.now, heartbeatMs) : 1;
+  for (let count = sent ? 1 : 0; count < wanted; count++) {
+    sendHeartbeat(core, leader, server, progress);
   }
 }
 
@@ -159,7 +170,7 @@ export function onAppendEntriesResult(
   if (message.term < currentTerm(core) || core.state.kind !== 'leader') return;
   const leader = core.state;
   const progress = leader.progress.get(from.id);
-  if (progress === undefined || findServer(core, from.id) === undefined) return;
+  if (progress === undefined) return;
   if (message.rejected === 0) accepted(core, leader, progress, message);
   else rejected(core, progress, message);
   progress.answered(core.now, message.round, progress.match, leader.rounds);
@@ -198,10 +209,8 @@ function vouchedFor(progress: Progress): number {
  * try next; when it says nothing new, the strides double.
  */
 function rejected(core: Core, progress: Progress, message: AppendEntriesResult): void {
-  if (progress.state === 'snapshot') {
-    if (message.rejected === progress.snapshotIndex) progress.becomeProbe();
-    return;
-  }
+  // Heartbeats are refused until the snapshot is in place; a snapshot that failed is given up by time.
+  if (progress.state === 'snapshot') return;
   if (message.rejected <= progress.match) return;
   if (progress.state === 'pipeline') {
     progress.becomeProbe();

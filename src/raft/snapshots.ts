@@ -34,7 +34,7 @@ export function shipSnapshot(core: Core, leader: Leader, server: Server, progres
   const { log, options, outbox } = core;
   const meta = log.snapshot;
   const silentSince = after(progress.heardAt, options.electionTimeoutMs);
-  if (meta === undefined || core.now >= silentSince) return;
+  if (meta === undefined || core.now >= silentSince || !progress.reachable) return;
   if (!outbox.shipSnapshot(server, currentTerm(core), meta)) return;
   progress.becomeSnapshot(meta.index, after(core.now, options.snapshotTimeoutMs));
   progress.sent(core.now, leader.rounds.current);

@@ -5,8 +5,8 @@ import { appendEntry } from './replication.ts';
 import type { Server, ServerId } from './types.ts';
 
 /**
- * Hands leadership over (Raft dissertation, section 3.10): no new entries are taken, the target is brought up
- * to date and told to start an election at once.
+ * Hands leadership over (Raft dissertation, section 3.10): the target is brought up to date and told to start
+ * an election at once. Whoever proposes stops when the transition says so; what is under way is still taken.
  */
 export function onTransfer(core: Core, ticket: Ticket, to: ServerId | undefined): void {
   const { options, outbox, state } = core;
@@ -28,7 +28,7 @@ export function onTransfer(core: Core, ticket: Ticket, to: ServerId | undefined)
     return;
   }
   const deadline = after(core.now, options.electionTimeoutMs);
-  state.transfer = { ticket, to: target, deadline, sent: false };
+  state.transfer = { ticket, to: target, deadline, sentIndex: undefined };
 }
 
 /** The other voter that holds most of the log, among those that answer if there are any. */
@@ -63,13 +63,13 @@ export function advanceTransfer(core: Core, leader: Leader, again: boolean): voi
     leader.transfer = undefined;
     outbox.refuse(transfer.ticket, 'transferFailed');
     // A TimeoutNow that is still under way is obeyed only by a log that ends where it says: end it elsewhere.
-    if (transfer.sent) appendEntry(core, 'barrier', Buffer.alloc(8));
+    if (transfer.sentIndex !== undefined) appendEntry(core, 'barrier', Buffer.alloc(8));
     return;
   }
   if (leader.progress.get(target.id)?.match !== log.lastIndex) return;
-  if (transfer.sent && !again) return;
-  transfer.sent = true;
   const { lastIndex, lastTerm } = log;
+  if (transfer.sentIndex === lastIndex && !again) return;
+  transfer.sentIndex = lastIndex;
   leader.looseTimeoutNow = { to: target.id, lastIndex };
   outbox.send(target, { kind: 'timeoutNow', term: currentTerm(core), lastIndex, lastTerm });
 }

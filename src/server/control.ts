@@ -29,6 +29,8 @@ export type Status = {
   readonly ready: boolean;
   /** Why there is no leader, in one sentence; undefined when there is one. */
   readonly noLeaderBecause: string | undefined;
+  /** Why the databases of this server do not follow the log any more; undefined when they do. */
+  readonly stoppedBecause: string | undefined;
   readonly lastIndex: number;
   readonly commitIndex: number;
   readonly appliedIndex: number;

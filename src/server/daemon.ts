@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
 import type { ServerId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
-import { textOfName } from '../protocol/kinds.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { defaultSessionLimits, type SessionLimits } from '../gateway/limits.ts';
+import { textOfName } from '../protocol/kinds.ts';
 import type { Transition } from '../raft/events.ts';
 import { raftOptions } from '../raft/options.ts';
 import type { Engine } from '../sql/engine.ts';
@@ -14,7 +14,7 @@ import { type OpenedDisk, openDisk } from '../storage/open-disk.ts';
 import { PageStore } from '../vfs/page-store.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { Config } from './config.ts';
-import { serveControl, type Status } from './control.ts';
+import { type Status, serveControl } from './control.ts';
 import { loadEngine } from './engine-loader.ts';
 import { establishIdentity } from './identity.ts';
 import { joinCluster } from './join.ts';
@@ -88,7 +88,9 @@ export class Daemon {
           maxSpeculativePages: config.maxUncommittedPages,
           maxDatabases: config.maxDatabases,
         },
-        onStopped: (reason) => parts.fatal(new Error(reason)),
+        // It still votes and keeps the log: stopping would only take a voter away from the others.
+        onStopped: (reason) =>
+          logger.error({ reason }, 'the databases cannot follow the log any more'),
       });
       const place = new PlaceInCluster(identity, directory, logger);
       raft = await startRaft(raftHostOptions(config, identity, directory.path), {
@@ -166,6 +168,7 @@ export class Daemon {
       leader: transition.leader,
       ready: transition.ready,
       noLeaderBecause: reasonForNoLeader(id, transition, node),
+      stoppedBecause: this.#machine.stopped,
       lastIndex: node.raft?.lastIndex ?? 0,
       commitIndex: node.raft?.commitIndex ?? 0,
       appliedIndex: this.#machine.appliedIndex,
@@ -262,7 +265,12 @@ function raftHostOptions(
   });
   return {
     form: 'thread',
-    node: { self: identity, raft, peers: peerLimits(electionTimeoutMs), backlogBytes: BACKLOG_BYTES },
+    node: {
+      self: identity,
+      raft,
+      peers: peerLimits(electionTimeoutMs),
+      backlogBytes: BACKLOG_BYTES,
+    },
     storage: {
       directory,
       disk: config.diskBackend,

@@ -59,8 +59,11 @@ function installed(file: string): Buffer {
   try {
     return readFileSync(createRequire(import.meta.url).resolve(file));
   } catch (error) {
-    throw new UsageError(`SQLite was not found (${file}): run "npm ci" where dqlited is installed`, {
-      cause: error,
-    });
+    throw new UsageError(
+      `SQLite was not found (${file}): run "npm ci" where dqlited is installed`,
+      {
+        cause: error,
+      },
+    );
   }
 }

@@ -1,6 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net';
-import { assert } from '../base/assert.ts';
 import { parseAddress } from '../base/address.ts';
+import { assert } from '../base/assert.ts';
 import type { Logger } from '../base/logger.ts';
 import { StartFailure } from './start-failure.ts';
 
@@ -67,7 +67,9 @@ export class Listener {
   async closeConnections(): Promise<void> {
     for (const socket of this.#sockets) socket.end();
     const sockets = [...this.#sockets];
-    const timer = setTimeout(() => sockets.forEach((socket) => socket.destroy()), CLOSE_TIMEOUT_MS);
+    const timer = setTimeout(() => {
+      for (const socket of sockets) socket.destroy();
+    }, CLOSE_TIMEOUT_MS);
     await Promise.all(sockets.map((socket) => new Promise((done) => socket.once('close', done))));
     clearTimeout(timer);
   }

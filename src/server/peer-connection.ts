@@ -33,7 +33,9 @@ export class PeerConnection {
   #over = false;
   /** The server takes no messages from anyone for the moment. */
   #paused = false;
-  #installing: { readonly header: InstallSnapshotHeader; readonly inflow: SnapshotInflow } | undefined;
+  #installing:
+    | { readonly header: InstallSnapshotHeader; readonly inflow: SnapshotInflow }
+    | undefined;
   /** The last byte of a snapshot came; what follows waits until it is stored. */
   #storing = false;
   #arrivingAt = Number.NEGATIVE_INFINITY;
@@ -114,8 +116,14 @@ export class PeerConnection {
   }
 
   #handle(item: PeerItem): void {
-    if (item.kind === 'installSnapshot') return this.#startSnapshot(item);
-    if (item.kind !== 'snapshotChunk') return this.#parts.events.received(this.sender, item);
+    if (item.kind === 'installSnapshot') {
+      this.#startSnapshot(item);
+      return;
+    }
+    if (item.kind !== 'snapshotChunk') {
+      this.#parts.events.received(this.sender, item);
+      return;
+    }
     const installing = this.#installing;
     assert(installing !== undefined, 'the framer yields snapshot bytes behind their header only');
     this.#arriving(installing.header);

@@ -70,12 +70,18 @@ export class DescriptorSender {
 
   /**
    * Sends the descriptor of `socket` under a number of the caller's choice, then destroys the socket here: the
-   * connection lives on at the receiver. False when that is impossible; then nothing happened to the socket.
+   * connection lives on at the receiver. Returns what had been read from it and nobody consumed; undefined
+   * when it cannot be sent: then the socket can be used here as before.
    */
-  send(number: number, socket: Socket): boolean {
+  send(number: number, socket: Socket): Buffer | undefined {
     const handle = handleOf(socket);
-    if (this.#pipe === undefined || handle === undefined) return false;
-    return this.#sendHandle(number, handle, () => socket.destroy());
+    if (this.#pipe === undefined || handle === undefined) return undefined;
+    const leftover = stopReading(socket, handle);
+    if (this.#sendHandle(number, handle, () => socket.destroy())) return leftover;
+    handle.reading = true;
+    handle.readStart();
+    if (leftover.length > 0) socket.unshift(leftover);
+    return undefined;
   }
 
   /** Sends no more. */
@@ -116,7 +122,10 @@ export class DescriptorSender {
     const pipe = new Pipe(constants.IPC);
     accepted.unref();
     pipe.unref();
-    if (pipe.open(accepted.fd) !== 0) return this.#confirm(false);
+    if (pipe.open(accepted.fd) !== 0) {
+      this.#confirm(false);
+      return;
+    }
     pipe.onread = (bytes) => {
       const text = bytes === undefined ? '' : Buffer.from(bytes).toString();
       if (text !== this.address.token || this.#listening === undefined) return this.#confirm(false);
@@ -173,9 +182,15 @@ export class DescriptorReceiver {
   #received(pipe: Pipe, bytes: ArrayBuffer | undefined): void {
     const handle = pipe.pendingHandle ?? undefined;
     pipe.pendingHandle = undefined;
-    if (bytes === undefined || handle === undefined) return this.close();
+    if (bytes === undefined || handle === undefined) {
+      this.close();
+      return;
+    }
     const number = Number(Buffer.from(bytes).toString());
-    if (number !== PROBE) return this.#events.received(number, new Socket({ handle } as object));
+    if (number !== PROBE) {
+      this.#events.received(number, new Socket({ handle } as object));
+      return;
+    }
     handle.close();
     this.#events.probed();
   }
@@ -189,26 +204,21 @@ export interface DescriptorEvents {
   received(number: number, socket: Socket): void;
 }
 
-/**
- * Stops reading from a socket for good and returns what it had read and nobody consumed. Afterwards its
- * descriptor can be handed over.
- */
-export function stopReading(socket: Socket): Buffer {
+/** Stops reading and returns what was read and not consumed: the next bytes are for the receiver. */
+function stopReading(socket: Socket, handle: Handle): Buffer {
   socket.pause();
   const chunks: Buffer[] = [];
   for (let chunk = socket.read(); chunk !== null; chunk = socket.read()) chunks.push(chunk);
   // Last: `read` starts to read again.
-  const handle = handleOf(socket);
-  if (handle !== undefined) {
-    handle.reading = false;
-    handle.readStop();
-  }
+  handle.reading = false;
+  handle.readStop();
   return Buffer.concat(chunks);
 }
 
 interface Handle {
   readonly fd: number;
   reading: boolean;
+  readStart(): number;
   readStop(): number;
   close(): void;
   unref(): void;
@@ -222,7 +232,6 @@ interface Pipe extends Handle {
   listen(backlog: number): number;
   open(fd: number): number;
   connect(request: object, name: string): number;
-  readStart(): number;
   writeUtf8String(request: object, text: string, handle?: Handle): number;
 }
 

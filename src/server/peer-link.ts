@@ -78,8 +78,12 @@ export class PeerLink {
   /** Sends a message, or drops it when it would be of no use by the time it could leave. */
   send(message: WirePeerMessage): void {
     if (this.#state === 'closed') return;
-    if (this.#streaming !== undefined && message.term > this.#streaming.term) this.abandonSnapshot();
-    if (!this.#queue.push(message)) return this.#parts.unreachable(this.#id);
+    if (this.#streaming !== undefined && message.term > this.#streaming.term)
+      this.abandonSnapshot();
+    if (!this.#queue.push(message)) {
+      this.#parts.unreachable(this.#id);
+      return;
+    }
     if (message.kind === 'appendEntries' || message.kind === 'requestVote') {
       this.#askedAt ??= this.#parts.clock.now();
     }
@@ -109,7 +113,9 @@ export class PeerLink {
 
   /** Breaks the link when it carries a snapshot: there is no other way to end one early. */
   abandonSnapshot(): void {
-    if (this.#streaming !== undefined) this.#outlet?.fail(new Error('snapshot no longer wanted'));
+    if (this.#streaming === undefined) return;
+    if (this.#state === 'open') this.#outlet?.fail(new Error('snapshot no longer wanted'));
+    else this.#decide(undefined);
   }
 
   /** The peer is now dialled at this address. */
@@ -158,7 +164,8 @@ export class PeerLink {
         silentSince: () => (this.#streaming === undefined ? this.#askedAt : undefined),
       });
     } catch (error) {
-      return this.#retryLater(error as Error);
+      this.#retryLater(error as Error);
+      return;
     }
     this.#outlet = outlet;
     this.#timer = clock.after(limits.connectTimeoutMs, () => {
@@ -189,8 +196,12 @@ export class PeerLink {
     this.#outlet = undefined;
     this.#askedAt = undefined;
     outlet.destroy();
-    if (wasOpen) this.#logger.info({ address: this.#address, err: error }, 'link to peer broke');
-    if (!wasStable) return this.#retryLater(error);
+    if (wasOpen)
+      this.#logger.info({ address: this.#address, reason: error.message }, 'link to peer broke');
+    if (!wasStable) {
+      this.#retryLater(error);
+      return;
+    }
     this.#lastError = error;
     this.#failures = 0;
     this.#queue.keepNewest();
@@ -207,7 +218,10 @@ export class PeerLink {
     const longest = Math.min(limits.firstRetryMs * 2 ** this.#failures, limits.longestRetryMs);
     this.#failures = Math.min(this.#failures + 1, 16);
     const delayMs = random.int(Math.ceil(longest / 2), longest);
-    this.#logger.debug({ address: this.#address, delayMs, err: error }, 'cannot reach peer');
+    this.#logger.debug(
+      { address: this.#address, delayMs, reason: error.message },
+      'cannot reach peer',
+    );
     this.#timer?.cancel();
     this.#timer = clock.after(delayMs, () => this.#retry());
     this.#decide(undefined);

@@ -52,7 +52,8 @@ export class PeerOutlet {
     const [first] = buffers;
     const limit = this.#limits.writeBytes;
     if (buffers.length !== 1 || first === undefined || first.length <= limit) {
-      return this.#writeOnce(buffers, (error) => (error === undefined ? done() : undefined));
+      this.#writeOnce(buffers, (error) => (error === undefined ? done() : undefined));
+      return;
     }
     // In pieces: the time limit is for each, and a long message over a slow line must not look like a dead peer.
     this.#writeOnce([first.subarray(0, limit)], (error) => {
@@ -91,7 +92,10 @@ export class PeerOutlet {
 
   #writeOnce(buffers: readonly Uint8Array[], done: (error: Error | undefined) => void): void {
     assert(!this.writing, 'one write at a time');
-    if (this.#over) return done(new Error('connection closed'));
+    if (this.#over) {
+      done(new Error('connection closed'));
+      return;
+    }
     this.#writingSince = this.#clock.now();
     this.#done = done;
     let left = buffers.length;
@@ -118,10 +122,12 @@ export class PeerOutlet {
     const now = this.#clock.now();
     const silentSince = this.#events.silentSince() ?? now;
     if (now - (this.#writingSince ?? now) >= writeTimeoutMs) {
-      return this.fail(new Error(`nothing written for ${writeTimeoutMs} ms`));
+      this.fail(new Error(`nothing written for ${writeTimeoutMs} ms`));
+      return;
     }
     if (now - silentSince >= silenceTimeoutMs) {
-      return this.fail(new Error(`no answer for ${silenceTimeoutMs} ms`));
+      this.fail(new Error(`no answer for ${silenceTimeoutMs} ms`));
+      return;
     }
     const period = Math.min(writeTimeoutMs, silenceTimeoutMs) / 4;
     this.#watch = this.#clock.after(period, () => this.#check());

@@ -106,7 +106,8 @@ export class Peers implements Transport {
     if (this.#closed) return void stream.destroy();
     if (sender.id === 0n || sender.id === this.#parts.self.id) {
       stream.destroy();
-      return this.#warn(sender, undefined, 'refused a peer with an id that cannot be its own');
+      this.#warn(sender, undefined, 'refused a peer with an id that cannot be its own');
+      return;
     }
     const { id } = sender;
     const older = this.#inbound.get(id);
@@ -185,7 +186,9 @@ export class Peers implements Transport {
   }
 
   #makeRoomForStranger(): void {
-    const strangers = [...this.#inbound.values()].filter(({ sender }) => !this.#members.has(sender.id));
+    const strangers = [...this.#inbound.values()].filter(
+      ({ sender }) => !this.#members.has(sender.id),
+    );
     const [oldest] = strangers;
     if (strangers.length < this.#parts.limits.strangers || oldest === undefined) return;
     oldest.destroy();
@@ -211,6 +214,7 @@ export class Peers implements Transport {
 
   #warn(sender: Sender, error: Error | undefined, message: string): void {
     if (!this.#warnings.allows(sender.id)) return;
-    this.#parts.logger.warn({ peer: sender.id, address: sender.address, err: error }, message);
+    const reason = error?.message;
+    this.#parts.logger.warn({ peer: sender.id, address: sender.address, reason }, message);
   }
 }

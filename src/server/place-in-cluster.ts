@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from '../base/logger.ts';
 import type { Transition } from '../raft/events.ts';
 import type { StateMachine } from '../raft/ports.ts';
@@ -50,22 +51,23 @@ export class PlaceInCluster {
   #changed(transition: Transition): void {
     const before = this.#transition;
     this.#transition = transition;
-    this.#log(transition, before);
-    if (before?.configuration !== transition.configuration) this.#remember(transition);
+    const sameMembers = isDeepStrictEqual(before?.configuration, transition.configuration);
+    this.#log(transition, before, sameMembers);
+    if (!sameMembers) this.#remember(transition);
     const met = this.#waiting.filter(({ until }) => until(transition));
     this.#waiting = this.#waiting.filter((waiting) => !met.includes(waiting));
     for (const { resolve } of met) resolve();
   }
 
-  #log(transition: Transition, before: Transition | undefined): void {
+  #log(transition: Transition, before: Transition | undefined, sameMembers: boolean): void {
     const { state, term, leader, ready, configuration } = transition;
     const fields = { state, term, leader: leader?.id, address: leader?.address };
     if (ready && before?.ready !== true) this.#logger.info(fields, 'this server leads');
     else if (!ready && before?.ready === true) this.#logger.warn(fields, 'leadership lost');
-    else if (leader !== undefined && leader.id !== before?.leader?.id) {
+    else if (state !== 'leader' && leader !== undefined && leader.id !== before?.leader?.id) {
       this.#logger.info(fields, 'another server leads');
     } else if (state !== before?.state) this.#logger.debug(fields, 'state changed');
-    if (before !== undefined && configuration !== before.configuration) {
+    if (!sameMembers && configuration.servers.length > 0) {
       this.#logger.info({ servers: configuration.servers }, 'members changed');
     }
   }

@@ -6,7 +6,12 @@ import type { StateMachine } from '../raft/ports.ts';
 
 /** What a session asks of Raft, wherever Raft runs. */
 export type RaftRequest =
-  | { readonly type: 'propose'; readonly term: Term; readonly ticket: Ticket; readonly command: Buffer }
+  | {
+      readonly type: 'propose';
+      readonly term: Term;
+      readonly ticket: Ticket;
+      readonly command: Buffer;
+    }
   | { readonly type: 'read'; readonly ticket: Ticket }
   | { readonly type: 'change'; readonly ticket: Ticket; readonly change: Change }
   | { readonly type: 'transfer'; readonly ticket: Ticket; readonly to: ServerId | undefined };

@@ -7,7 +7,6 @@ import type { Sender } from '../raft/events.ts';
 import type { RaftStore, StateMachine } from '../raft/ports.ts';
 import { nodeClock } from './node-clock.ts';
 import type { Dial } from './peer-dial.ts';
-import { stopReading } from './peer-handover.ts';
 import { RaftConsensus, type RaftRequest } from './raft-consensus.ts';
 import { RaftNode, type RaftNodeOptions, type RaftNodeStatus } from './raft-node.ts';
 import { randomFromSystem } from './raft-random.ts';
@@ -72,11 +71,15 @@ async function startThread(options: RaftHostOptions, parts: RaftHostParts): Prom
     { clock: nodeClock, logger, fatal },
   );
   const consensus = new RaftConsensus(machine, thread);
-  await thread.start(consensus.machine, (settlement) => consensus.settle(settlement));
+  try {
+    await thread.start(consensus.machine, (settlement) => consensus.settle(settlement));
+  } catch (error) {
+    await thread.stop();
+    throw error;
+  }
   return {
     consensus,
-    adoptPeer: (socket, sender, leftover) =>
-      thread.adopt(socket, sender, Buffer.concat([leftover, stopReading(socket)])),
+    adoptPeer: (socket, sender, leftover) => thread.adopt(socket, sender, leftover),
     status: () => thread.status(),
     stop: async () => {
       await thread.stop();
@@ -88,8 +91,10 @@ async function startThread(options: RaftHostOptions, parts: RaftHostParts): Prom
 async function startInline(options: RaftHostOptions, parts: RaftHostParts): Promise<RaftHost> {
   const { machine, logger, fatal, inline = {} } = parts;
   const clock = inline.clock ?? nodeClock;
+  let failed = false;
   const consensus: RaftConsensus = new RaftConsensus(machine, {
-    request: (request: RaftRequest) => node.request(request),
+    // Not at once: what becomes of a proposal must not be told before its ticket is known.
+    request: (request: RaftRequest) => queueMicrotask(() => node.request(request)),
     leaseHeld: () => clock.now() < node.leaseUntil,
   });
   const node = new RaftNode(options.node, {
@@ -100,14 +105,16 @@ async function startInline(options: RaftHostOptions, parts: RaftHostParts): Prom
     logger,
     onSettle: (settlement) => consensus.settle(settlement),
     onLease: () => {},
-    fatal: (error) => fatal(error instanceof Error ? error : new Error(String(error))),
+    fatal: (error) => {
+      if (!failed) fatal(error instanceof Error ? error : new Error(String(error)));
+      failed = true;
+    },
     ...(inline.dial === undefined ? {} : { dial: inline.dial }),
   });
   await node.start();
   return {
     consensus,
-    adoptPeer: (socket, sender, leftover) =>
-      node.adopt(socket, sender, Buffer.concat([leftover, stopReading(socket)])),
+    adoptPeer: (socket, sender, leftover) => node.adopt(socket, sender, leftover),
     status: async () => node.status(),
     stop: async () => {
       await node.stop();

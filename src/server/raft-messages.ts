@@ -27,10 +27,21 @@ export type ToRaft =
   | { readonly type: 'start' }
   | ProposeBatch
   | Exclude<RaftRequest, { type: 'propose' }>
-  | { readonly type: 'adopt'; readonly number: number; readonly sender: Sender; readonly leftover: Uint8Array; readonly relayed: boolean }
+  | {
+      readonly type: 'adopt';
+      readonly number: number;
+      readonly sender: Sender;
+      readonly leftover: Uint8Array;
+      readonly relayed: boolean;
+    }
   | { readonly type: 'relay'; readonly message: RelayMessage }
   | { readonly type: 'mainSnapshot' | 'raftSnapshot'; readonly message: SnapshotStreamMessage }
-  | { readonly type: 'snapshotReady'; readonly request: number; readonly snapshot: number; readonly sizeBytes: number }
+  | {
+      readonly type: 'snapshotReady';
+      readonly request: number;
+      readonly snapshot: number;
+      readonly sizeBytes: number;
+    }
   | { readonly type: 'restored'; readonly request: number; readonly error: string | undefined }
   /** So many bytes of what `apply` brought are applied. */
   | { readonly type: 'applied'; readonly bytes: number }
@@ -42,14 +53,29 @@ export type FromRaft =
   | AppliedBatch
   | { readonly type: 'transition'; readonly transition: Transition }
   | { readonly type: 'takeSnapshot'; readonly request: number }
-  | { readonly type: 'restore'; readonly request: number; readonly meta: SnapshotMeta; readonly snapshot: number; readonly sizeBytes: number }
+  | {
+      readonly type: 'restore';
+      readonly request: number;
+      readonly meta: SnapshotMeta;
+      readonly snapshot: number;
+      readonly sizeBytes: number;
+    }
   | { readonly type: 'settle'; readonly settlement: Settlement }
   | { readonly type: 'started' }
   | { readonly type: 'probed' }
   | { readonly type: 'relay'; readonly message: RelayMessage }
   | { readonly type: 'mainSnapshot' | 'raftSnapshot'; readonly message: SnapshotStreamMessage }
-  | { readonly type: 'log'; readonly level: LogLevel; readonly fields: Record<string, unknown>; readonly message: string }
-  | { readonly type: 'published'; readonly channel: 'append' | 'snapshot'; readonly payload: unknown }
+  | {
+      readonly type: 'log';
+      readonly level: LogLevel;
+      readonly fields: Record<string, unknown>;
+      readonly message: string;
+    }
+  | {
+      readonly type: 'published';
+      readonly channel: 'append' | 'snapshot';
+      readonly payload: unknown;
+    }
   | { readonly type: 'status'; readonly request: number; readonly status: RaftNodeStatus }
   | { readonly type: 'fatal'; readonly error: PackedError }
   | { readonly type: 'stopped' };

@@ -53,12 +53,15 @@ export interface RaftNodeStatus {
 /** An idle connection whose other end vanished is noticed by the kernel, which probes from then on. */
 const KEEP_ALIVE_AFTER_MS = 3000;
 
+const never = Number.NEGATIVE_INFINITY as Instant;
+
 /** Raft, its log and its links, on whichever thread it is made. */
 export class RaftNode {
   readonly #parts: RaftNodeParts;
   readonly #peers: Peers;
   readonly #driver: Driver;
   readonly #backlog: Backlog;
+  #stopped = false;
   #restoring = 0;
   #heldBytes = 0;
 
@@ -106,18 +109,23 @@ export class RaftNode {
   request(request: RaftRequest): void {
     switch (request.type) {
       case 'propose':
-        return this.#driver.propose(request.term, request.ticket, request.command);
+        this.#driver.propose(request.term, request.ticket, request.command);
+        return;
       case 'read':
-        return this.#driver.read(request.ticket);
+        this.#driver.read(request.ticket);
+        return;
       case 'change':
-        return this.#driver.change(request.ticket, request.change);
+        this.#driver.change(request.ticket, request.change);
+        return;
       case 'transfer':
-        return this.#driver.transfer(request.ticket, request.to);
+        this.#driver.transfer(request.ticket, request.to);
+        return;
     }
   }
 
+  /** Until when local reads are linearizable here. */
   get leaseUntil(): Instant {
-    return this.#driver.leaseUntil;
+    return this.#stopped ? never : this.#driver.leaseUntil;
   }
 
   /** Takes over a connection whose other end sent CONNECT. */
@@ -146,6 +154,8 @@ export class RaftNode {
 
   /** Takes no more part, closes the links and, when the writes under way are done, the store. */
   async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#parts.onLease(never);
     const idle = this.#driver.stop();
     this.#peers.close();
     await idle;
@@ -157,7 +167,8 @@ export class RaftNode {
     return {
       load: () => store.load(),
       persist: async (write) => {
-        const bytes = bytesOf(write);
+        // A leader's own commands are not the peers' fault, and their answers are wanted all the more.
+        const bytes = this.#driver.transition?.state === 'leader' ? 0 : bytesOf(write);
         this.#backlog.add(bytes);
         await store.persist(write);
         this.#backlog.remove(bytes);

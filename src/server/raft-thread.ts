@@ -32,6 +32,11 @@ export interface RaftThreadParts {
   readonly fatal: (error: Error) => void;
 }
 
+interface StatusWaiting {
+  resolve(status: RaftNodeStatus): void;
+  reject(error: Error): void;
+}
+
 /** The compiled thread beside the compiled file, the source beside the source. */
 const ENTRY = new URL(
   import.meta.url.endsWith('.ts') ? './raft-worker.ts' : './raft-worker.js',
@@ -51,7 +56,7 @@ export class RaftThread implements RaftAccess {
   readonly #relay: RelaySender;
   readonly #lender: SnapshotLender;
   readonly #borrower: SnapshotBorrower;
-  readonly #statusWaiting = new Map<number, (status: RaftNodeStatus) => void>();
+  readonly #statusWaiting = new Map<number, StatusWaiting>();
   #machine: StateMachine | undefined;
   #onSettle: (settlement: Settlement) => void = () => {};
   #proposals: { ticket: Ticket; command: Buffer }[] = [];
@@ -88,10 +93,7 @@ export class RaftThread implements RaftAccess {
   }
 
   /** Resolves when the log is loaded and the machine restored; the machine is driven from then on. */
-  async start(
-    machine: StateMachine,
-    onSettle: (settlement: Settlement) => void,
-  ): Promise<void> {
+  async start(machine: StateMachine, onSettle: (settlement: Settlement) => void): Promise<void> {
     this.#machine = machine;
     this.#onSettle = onSettle;
     await new Promise<void>((resolve, reject) => {
@@ -100,7 +102,10 @@ export class RaftThread implements RaftAccess {
     });
     if (await this.#descriptors.works()) return;
     this.#descriptors.close();
-    this.#parts.logger.warn({}, 'peer connections cannot change threads here: their bytes are relayed');
+    this.#parts.logger.warn(
+      {},
+      'peer connections cannot change threads here: their bytes are relayed',
+    );
   }
 
   leaseHeld(): boolean {
@@ -110,7 +115,8 @@ export class RaftThread implements RaftAccess {
   request(request: RaftRequest): void {
     if (request.type !== 'propose') {
       this.#closeBatch();
-      return this.#channel.post(request);
+      this.#channel.post(request);
+      return;
     }
     if (this.#proposals.length > 0 && this.#proposalTerm !== request.term) this.#closeBatch();
     if (this.#proposals.length === 0) {
@@ -126,18 +132,19 @@ export class RaftThread implements RaftAccess {
   /** Hands over a connection whose other end sent CONNECT; it lives on in the other thread. */
   adopt(socket: Socket, sender: Sender, leftover: Buffer): void {
     const number = ++this.#lastNumber;
-    const sent = this.#descriptors.send(number, socket);
-    if (!sent) this.#relay.add(number, socket);
-    const bytes = new Uint8Array(leftover);
-    this.#channel.post({ type: 'adopt', number, sender, leftover: bytes, relayed: !sent });
+    const unread = this.#descriptors.send(number, socket);
+    const relayed = unread === undefined;
+    if (relayed) this.#relay.add(number, socket);
+    const bytes = new Uint8Array(relayed ? leftover : Buffer.concat([leftover, unread]));
+    this.#channel.post({ type: 'adopt', number, sender, leftover: bytes, relayed });
   }
 
   /** Rejects when the thread has ended. */
   status(): Promise<RaftNodeStatus> {
     if (this.#over || this.#stopping) return Promise.reject(new Error('Raft has stopped'));
     const request = ++this.#lastNumber;
-    return new Promise((resolve) => {
-      this.#statusWaiting.set(request, resolve);
+    return new Promise((resolve, reject) => {
+      this.#statusWaiting.set(request, { resolve, reject });
       this.#channel.post({ type: 'status', request });
     });
   }
@@ -154,7 +161,7 @@ export class RaftThread implements RaftAccess {
         this.#channel.flush();
       });
     }
-    this.#over = true;
+    this.#end();
     this.#descriptors.close();
     this.#relay.close();
     this.#lender.close();
@@ -172,40 +179,54 @@ export class RaftThread implements RaftAccess {
     if (this.#over) return;
     switch (message.type) {
       case 'apply':
-        return this.#apply(message);
+        this.#apply(message);
+        return;
       case 'transition':
-        return this.#machineToDrive().transition(message.transition);
+        this.#machineToDrive().transition(message.transition);
+        return;
       case 'takeSnapshot':
-        return this.#takeSnapshot(message.request);
+        this.#takeSnapshot(message.request);
+        return;
       case 'restore':
         return void this.#restore(message);
       case 'settle':
-        return this.#onSettle(message.settlement);
+        this.#onSettle(message.settlement);
+        return;
       case 'started':
         this.#started?.resolve();
         this.#started = undefined;
         return;
       case 'probed':
-        return this.#descriptors.confirmed();
+        this.#descriptors.confirmed();
+        return;
       case 'relay':
-        return this.#relay.receive(message.message);
+        this.#relay.receive(message.message);
+        return;
       case 'raftSnapshot':
-        return this.#borrower.receive(message.message);
+        this.#borrower.receive(message.message);
+        return;
       case 'mainSnapshot':
-        return this.#lender.receive(message.message);
+        this.#lender.receive(message.message);
+        return;
       case 'log':
-        return this.#parts.logger[message.level](message.fields, message.message);
+        this.#parts.logger[message.level](message.fields, message.message);
+        return;
       case 'published':
-        return channels[message.channel].publish(message.payload as never);
+        channels[message.channel].publish(message.payload as never);
+        return;
       case 'status':
-        this.#statusWaiting.get(message.request)?.(message.status);
-        return void this.#statusWaiting.delete(message.request);
+        this.#statusWaiting.get(message.request)?.resolve(message.status);
+        this.#statusWaiting.delete(message.request);
+        return;
       case 'fatal':
-        return this.#fail(unpackError(message.error));
+        this.#fail(unpackError(message.error));
+        return;
       case 'stopped':
-        return this.#stopped();
+        this.#stopped();
+        return;
       default:
-        return unreachable(message);
+        unreachable(message);
+        return;
     }
   }
 
@@ -240,6 +261,13 @@ export class RaftThread implements RaftAccess {
     if (!this.#over) this.#channel.post({ type: 'restored', request, error });
   }
 
+  /** Nothing comes from the thread any more. */
+  #end(): void {
+    this.#over = true;
+    for (const { reject } of this.#statusWaiting.values()) reject(new Error('Raft has stopped'));
+    this.#statusWaiting.clear();
+  }
+
   #exited(code: number): void {
     if (this.#stopping) this.#stopped();
     else this.#fail(new Error(`the Raft thread ended with code ${code}`));
@@ -247,9 +275,12 @@ export class RaftThread implements RaftAccess {
 
   #fail(error: Error): void {
     if (this.#over) return;
-    this.#over = true;
+    this.#end();
     this.#stopped();
-    if (this.#started === undefined) return this.#parts.fatal(error);
+    if (this.#started === undefined) {
+      this.#parts.fatal(error);
+      return;
+    }
     const { reject } = this.#started;
     this.#started = undefined;
     reject(error);

@@ -85,35 +85,46 @@ class RaftWorker {
       case 'start':
         return void this.#start();
       case 'propose':
-        return this.#propose(message);
+        this.#propose(message);
+        return;
       case 'read':
       case 'change':
       case 'transfer':
-        return this.#node.request(message);
+        this.#node.request(message);
+        return;
       case 'adopt':
-        return this.#adopt(message);
+        this.#adopt(message);
+        return;
       case 'relay':
-        return this.#relay.receive(message.message);
+        this.#relay.receive(message.message);
+        return;
       case 'mainSnapshot':
-        return this.#borrower.receive(message.message);
+        this.#borrower.receive(message.message);
+        return;
       case 'raftSnapshot':
-        return this.#lender.receive(message.message);
+        this.#lender.receive(message.message);
+        return;
       case 'snapshotReady':
-        return this.#machine.snapshotReady(message);
+        this.#machine.snapshotReady(message);
+        return;
       case 'restored':
-        return this.#machine.restored(message);
+        this.#machine.restored(message);
+        return;
       case 'applied':
-        return this.#node.applied(message.bytes);
+        this.#node.applied(message.bytes);
+        return;
       case 'status':
-        return this.#channel.post({
+        this.#channel.post({
           type: 'status',
           request: message.request,
           status: this.#node.status(),
         });
+        return;
       case 'stop':
         return void this.#stop();
       default:
-        return unreachable(message);
+        unreachable(message);
+        return;
     }
   }
 
@@ -136,7 +147,10 @@ class RaftWorker {
   #adopt(adoption: Adoption): void {
     const { number, relayed } = adoption;
     const socket = this.#sockets.get(number);
-    if (relayed) return this.#take(adoption, this.#relay.add(number));
+    if (relayed) {
+      this.#take(adoption, this.#relay.add(number));
+      return;
+    }
     if (socket === undefined) return void this.#adoptions.set(number, adoption);
     this.#sockets.delete(number);
     this.#take(adoption, socket);

@@ -25,7 +25,7 @@ const WATCHDOG_PERIODS = 2;
  * @throws UsageError, StartFailure when it cannot start
  */
 export async function runDaemon(config: Config, options: RunOptions): Promise<void> {
-  const logger = createLogger(config.logLevel, Boolean(options.environment['NO_COLOR']));
+  const logger = createLogger(config.logLevel, Boolean(options.environment.NO_COLOR));
   const fatal = (error: unknown): void => {
     logger.error({ err: error }, 'the server cannot go on and ends');
     process.exit(FAILED);
@@ -74,7 +74,7 @@ function stopSignal(): Promise<undefined> {
 
 /** The event loop is alive when this is called; Raft is when it has answered lately. */
 function raftIsAlive(daemon: Daemon, { environment }: RunOptions): () => boolean {
-  const periodMs = Number(environment['WATCHDOG_USEC'] ?? 0) / 1000;
+  const periodMs = Number(environment.WATCHDOG_USEC ?? 0) / 1000;
   let answeredAt = performance.now();
   return () => {
     void daemon.status().then(

@@ -22,7 +22,8 @@ export function integer(unit: string, min: number, max: number): SettingKind<num
     allowed,
     read(text) {
       const value = Number(text);
-      const valid = /^\d+$/.test(text) && Number.isSafeInteger(value) && value >= min && value <= max;
+      const valid =
+        /^\d+$/.test(text) && Number.isSafeInteger(value) && value >= min && value <= max;
       return valid ? { value } : { expected: allowed };
     },
     print: String,
@@ -71,8 +72,7 @@ export function path(placeholder: string): SettingKind<string> {
   return {
     placeholder,
     allowed: 'a path',
-    read: (text) =>
-      text === '' || text.includes('\0') ? { expected: 'a path' } : { value: text },
+    read: (text) => (text === '' || text.includes('\0') ? { expected: 'a path' } : { value: text }),
     print: String,
   };
 }
@@ -96,6 +96,8 @@ export const flag: SettingKind<boolean> = {
   placeholder: '',
   allowed: 'true or false',
   read: (text) =>
-    text === 'true' || text === 'false' ? { value: text === 'true' } : { expected: 'true or false' },
+    text === 'true' || text === 'false'
+      ? { value: text === 'true' }
+      : { expected: 'true or false' },
   print: String,
 };

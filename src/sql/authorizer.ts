@@ -33,12 +33,7 @@ const rawPageTable = 'sqlite_dbpage';
  * SQLite's authorizer callback: asked while a statement is compiled. `first` and `second` point to what the
  * action is about, 0 for nothing.
  */
-export function authorize(
-  memory: WasmMemory,
-  code: number,
-  first: number,
-  second: number,
-): number {
+export function authorize(memory: WasmMemory, code: number, first: number, second: number): number {
   switch (code) {
     case action.pragma:
       return pragmaRefused(text(memory, first), second !== 0) ? deny : allow;
@@ -63,5 +58,7 @@ function text(memory: WasmMemory, pointer: number): string {
   if (pointer === 0) return '';
   const { bytes } = memory;
   const end = bytes.indexOf(0, pointer);
-  return Buffer.from(bytes.buffer, pointer, end - pointer).toString('latin1').toLowerCase();
+  return Buffer.from(bytes.buffer, pointer, end - pointer)
+    .toString('latin1')
+    .toLowerCase();
 }

@@ -63,9 +63,7 @@ export class PresentedPragmas {
       );
     }
     if (transaction.changedPages > 0) {
-      return refusal(
-        'PRAGMA delete_database must be the only statement run in the transaction.',
-      );
+      return refusal('PRAGMA delete_database must be the only statement run in the transaction.');
     }
     transaction.deletion = true;
     this.answered = { row: undefined };
@@ -78,7 +76,7 @@ const namedSettings: Readonly<Record<string, number>> = { default: 0, file: 1, m
 
 function settingOf(argument: string): number {
   const named = namedSettings[argument.toLowerCase()];
-  return named ?? (Number.parseInt(argument, 10) | 0);
+  return named ?? Number.parseInt(argument, 10) | 0;
 }
 
 function refusal(text: string): PragmaAnswer {

@@ -3,6 +3,9 @@ import { DqliteError } from '../base/errors.ts';
 import type { CapturedPage, Database, SpeculativeTransaction } from '../vfs/database.ts';
 import { PendingWait, type Wait, type Waiter } from './waiter.ts';
 
+/** Where the first page holds the size of the database in pages (sqlite.org/fileformat2.html, section 1.3). */
+const pageCountOffset = 28;
+
 /** How far execution may run ahead of Raft in one database before writers wait. */
 export interface SpeculationLimits {
   /** Transactions captured and not yet committed. */
@@ -14,6 +17,8 @@ export interface SpeculationLimits {
 /** One database of this server: what of it is still on its way through Raft, and who waits for that. */
 export class Replica {
   readonly database: Database;
+  /** Sessions that have it open. */
+  users = 0;
   /** Called when speculation has room again after it had none. */
   onRoom: (() => void) | undefined;
   readonly #limits: SpeculationLimits;
@@ -29,9 +34,20 @@ export class Replica {
     this.#replicated = replicated;
   }
 
-  /** A committed command of the log has touched this database: it belongs into snapshots. */
+  /** The log has created this database, and not deleted it since: it belongs into snapshots. */
   get replicated(): boolean {
     return this.#replicated;
+  }
+
+  /** Nobody would miss it: it exists only here, no client has it open, and nothing of it is on its way. */
+  get disposable(): boolean {
+    const { database } = this;
+    return (
+      !this.#replicated &&
+      this.users === 0 &&
+      database.speculativeCount === 0 &&
+      database.pinCount === 0
+    );
   }
 
   /** Another transaction may be captured. */
@@ -62,13 +78,13 @@ export class Replica {
     const transaction = this.database.commitOldest();
     this.#transactions--;
     this.#pages -= transaction.pages.length;
-    this.#replicated = true;
+    this.#replicated = !isDeletion(transaction.pages);
   }
 
   /** Applies what another server's leader committed. */
   applyRemote(pages: readonly CapturedPage[]): void {
     this.database.applyRemote(pages);
-    this.#replicated = true;
+    this.#replicated = !isDeletion(pages);
   }
 
   /** Calls everyone whose version is committed, then lets the next writers in. */
@@ -94,6 +110,14 @@ export class Replica {
     this.#waits = [];
     for (const wait of waits) wait.fail(DqliteError.of('leadershipLost'));
   }
+}
+
+/** Page 1 alone, of a database without pages: `PRAGMA delete_database` was committed. */
+function isDeletion(pages: readonly CapturedPage[]): boolean {
+  const [page] = pages;
+  if (page?.number !== 1 || pages.length !== 1) return false;
+  const { buffer, byteOffset, byteLength } = page.content;
+  return Buffer.from(buffer, byteOffset, byteLength).readUInt32BE(pageCountOffset) === 0;
 }
 
 class CommitWait extends PendingWait {

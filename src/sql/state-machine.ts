@@ -109,14 +109,24 @@ export class SqlStateMachine implements StateMachine {
     return this.#replicas;
   }
 
-  /** The database with this name, created when there is none. @throws DqliteError `tooManyDatabases` */
+  /**
+   * The database with this name, created when there is none, for a session that calls `close` when it has done.
+   * @throws DqliteError `tooManyDatabases`
+   */
   open(name: string): Replica {
-    const replica = this.#replicas.get(name);
-    if (replica !== undefined) return replica;
-    if (this.#replicas.size >= this.#parts.limits.maxDatabases) {
+    const known = this.#replicas.get(name);
+    if (known === undefined && this.#replicas.size >= this.#parts.limits.maxDatabases) {
       throw DqliteError.of('tooManyDatabases');
     }
-    return this.#create(name, false);
+    const replica = known ?? this.#create(name, false);
+    replica.users++;
+    return replica;
+  }
+
+  /** A session that had opened it has done with it. */
+  close(replica: Replica): void {
+    replica.users--;
+    this.#disposeOf(replica);
   }
 
   /** Proposes what was just captured on this leader. Wait for its version with `Replica.whenCommitted`. */
@@ -156,7 +166,10 @@ export class SqlStateMachine implements StateMachine {
         this.#stop(`log entry ${index} cannot be applied: ${error.message}`);
       }
     }
-    for (const replica of touched) replica.wakeCommitted();
+    for (const replica of touched) {
+      replica.wakeCommitted();
+      this.#disposeOf(replica);
+    }
   }
 
   transition(transition: Transition): void {
@@ -258,6 +271,15 @@ export class SqlStateMachine implements StateMachine {
     for (const replica of this.#replicas.values()) replica.dropSpeculative();
     for (const replica of this.#replicas.values()) replica.failWaiters();
     this.#listener?.leadershipLost();
+    for (const replica of this.#replicas.values()) this.#disposeOf(replica);
+  }
+
+  /** Forgets a database that nobody would miss, so that names alone cannot fill the server. */
+  #disposeOf(replica: Replica): void {
+    const { database } = replica;
+    if (!replica.disposable || this.#replicas.get(database.name) !== replica) return;
+    this.#replicas.delete(database.name);
+    database.close();
   }
 
   #stop(reason: string): void {

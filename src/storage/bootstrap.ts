@@ -36,6 +36,7 @@ export async function bootstrap(
     throw new UsageError(`${directory} holds the data of a server: choose an empty directory`);
   }
   const names = await disk.list(directory);
+  await removeUnfinished(disk, directory, names);
   const metadata = await loadMetadata(disk, directory, names);
   const vote = { term: 1 as Term, votedFor: undefined };
   if (metadata.vote.term < 1) await storeMetadata(disk, directory, metadata, vote);
@@ -43,10 +44,20 @@ export async function bootstrap(
   const data = encodeConfiguration(configuration);
   const segment = encodeSegment([{ index: first, term: 1 as Term, type: 'change', data }]);
   const temporary = join(directory, 'tmp-bootstrap');
-  if (names.includes('tmp-bootstrap')) await disk.remove(temporary);
   await writeWhole(disk, temporary, segment);
   await disk.rename(temporary, join(directory, closedSegmentName(first, first)));
   await disk.syncDirectory(directory);
+}
+
+/** What a bootstrap that was interrupted left half written. */
+async function removeUnfinished(
+  disk: Disk,
+  directory: string,
+  names: readonly string[],
+): Promise<void> {
+  for (const name of names) {
+    if (parseFileName(name).kind === 'temporary') await disk.remove(join(directory, name));
+  }
 }
 
 /**

@@ -22,15 +22,20 @@ export type Repair =
   /** Of what holds nothing that counts: temporary and empty files, what a snapshot covers. */
   | { readonly kind: 'remove'; readonly path: string }
   | { readonly kind: 'moveAside'; readonly path: string }
-  /** Cuts an open segment behind its last whole batch and closes it. */
+  /** Cuts a segment behind its last whole batch and names it after what it holds. */
   | {
       readonly kind: 'close';
       readonly path: string;
       readonly usedBytes: number;
       readonly segment: ClosedSegment;
     }
-  /** Copies the whole batches of a damaged segment to a closed one, then moves the damaged one aside. */
-  | { readonly kind: 'salvage'; readonly path: string; readonly segment: ClosedSegment };
+  /** Keeps a copy of a damaged segment aside, then does the same to the segment. */
+  | {
+      readonly kind: 'salvage';
+      readonly path: string;
+      readonly usedBytes: number;
+      readonly segment: ClosedSegment;
+    };
 
 /** For damage that only a copy, or the other servers, can make good. */
 export const rejoin =

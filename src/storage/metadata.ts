@@ -48,6 +48,23 @@ export async function storeMetadata(
   return next;
 }
 
+/** Makes durable what can be read: a store that was interrupted may have left it visible only. */
+export async function syncMetadata(
+  disk: Disk,
+  directory: string,
+  names: readonly string[],
+): Promise<void> {
+  for (const name of names) {
+    if (name !== 'metadata1' && name !== 'metadata2') continue;
+    const file = await disk.openForWriting(join(directory, name));
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  }
+}
+
 /** The 32 bytes of a version. */
 export function encodeMetadata({ version, vote }: Metadata): Buffer {
   const bytes = Buffer.alloc(metadataBytes);

@@ -9,7 +9,7 @@ import type { Entry, Snapshot, SnapshotData, SnapshotMeta } from '../raft/types.
 import type { Disk } from './disk.ts';
 import { StorageError } from './errors.ts';
 import type { Finding } from './findings.ts';
-import { type Metadata, noMetadata, storeMetadata } from './metadata.ts';
+import { type Metadata, noMetadata, storeMetadata, syncMetadata } from './metadata.ts';
 import { carryOut } from './repair.ts';
 import { entryBytes } from './segment.ts';
 import { batchBytesLimit } from './segment-writer.ts';
@@ -51,6 +51,7 @@ export class DiskRaftStore implements RaftStore {
   readonly #options: DiskRaftStoreOptions;
   readonly #queue: Waiting[] = [];
   #busy = false;
+  #closed = false;
   #failure: unknown;
   #metadata: Metadata = noMetadata;
   #segments: Segments | undefined;
@@ -69,6 +70,7 @@ export class DiskRaftStore implements RaftStore {
    * @throws StorageError when the directory is damaged (docs/storage-format.md, "Recovery").
    */
   async load(): Promise<Loaded> {
+    await this.#makeVisibleDurable();
     const found = await this.#surveyRecovering();
     for (const finding of found.findings) this.#report(finding);
     const { disk, directory, clock } = this.#options;
@@ -96,7 +98,7 @@ export class DiskRaftStore implements RaftStore {
   /** Rejects without harm when the snapshot cannot be read or there is no room for it. */
   async writeSnapshot({ meta, data }: Snapshot): Promise<void> {
     const startedAt = this.#options.clock.now();
-    const stored = await this.#files.write(data.chunks());
+    const stored = await this.#files.write(this.#whileOpen(data.chunks()));
     // Open segments do not say where they start: none may be left that holds an entry of the snapshot.
     await this.#between(() => this.#log.finishCurrent());
     await this.#orFail(this.#publish(meta, stored));
@@ -112,13 +114,18 @@ export class DiskRaftStore implements RaftStore {
   }
 
   async receiveSnapshot(meta: SnapshotMeta, chunks: AsyncIterable<Uint8Array>): Promise<Snapshot> {
-    return { meta, data: await this.#files.write(chunks) };
+    return { meta, data: await this.#files.write(this.#whileOpen(chunks)) };
   }
 
-  /** Waits for what is under way; afterwards no open segment is left. */
+  /**
+   * Waits for the writes under way; afterwards no open segment is left. Snapshots that are still being written
+   * are given up at their next chunk.
+   */
   async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
     await this.#between(() => this.#log.close());
-    await this.#publishing.catch(() => {});
+    await this.#publishing;
     this.#failure ??= new Error('the store is closed');
   }
 
@@ -130,6 +137,16 @@ export class DiskRaftStore implements RaftStore {
   get #files(): SnapshotFiles {
     if (this.#snapshots === undefined) throw new Error('the store is not loaded');
     return this.#snapshots;
+  }
+
+  /**
+   * A process that was killed may have left what can be read and would still be lost with the power: a vote that is
+   * answered for, a snapshot in place of the log.
+   */
+  async #makeVisibleDurable(): Promise<void> {
+    const { disk, directory } = this.#options;
+    await disk.syncDirectory(directory);
+    await syncMetadata(disk, directory, await disk.list(directory));
   }
 
   /** Surveys; with autoRecovery applies the remedies of errors that have one and surveys once more. */
@@ -232,6 +249,13 @@ export class DiskRaftStore implements RaftStore {
     });
     this.#publishing = published.catch(() => {});
     return published;
+  }
+
+  async *#whileOpen(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+    for await (const chunk of chunks) {
+      if (this.#closed) throw new Error('the store is closed');
+      yield chunk;
+    }
   }
 
   async #orFail(work: Promise<void>): Promise<void> {

@@ -1,9 +1,7 @@
 import { basename, join } from 'node:path';
-import type { Index } from '../base/ids.ts';
-import type { Disk } from './disk.ts';
-import { closedSegmentName } from './file-names.ts';
+import type { Disk, ReadableFile, WritableFile } from './disk.ts';
 import type { Repair } from './findings.ts';
-import { closeSegmentFile, copySegmentUpTo } from './segments.ts';
+import { closeSegmentFile } from './segments.ts';
 
 /**
  * Carries out repairs in their order, each durable before the next. `nanoseconds` goes into the names of what is
@@ -32,15 +30,9 @@ async function carryOutOne(
       return moveAside(disk, directory, repair.path, nanoseconds);
     case 'close':
       return closeSegmentFile(disk, directory, repair.path, repair.usedBytes, repair.segment);
-    case 'salvage': {
-      const { first, last } = repair.segment;
-      const name = closedSegmentName(first, last);
-      const temporary = join(directory, `tmp-${name}`);
-      await copySegmentUpTo(disk, repair.path, temporary, first, (last + 1) as Index);
-      await disk.rename(temporary, join(directory, name));
-      await disk.syncDirectory(directory);
-      return moveAside(disk, directory, repair.path, nanoseconds);
-    }
+    case 'salvage':
+      await copyAside(disk, directory, repair.path, nanoseconds);
+      return closeSegmentFile(disk, directory, repair.path, repair.usedBytes, repair.segment);
   }
 }
 
@@ -50,9 +42,50 @@ async function moveAside(
   path: string,
   nanoseconds: bigint,
 ): Promise<void> {
+  await disk.rename(path, await asidePath(disk, directory, path, nanoseconds));
+  await disk.syncDirectory(directory);
+}
+
+async function copyAside(
+  disk: Disk,
+  directory: string,
+  path: string,
+  nanoseconds: bigint,
+): Promise<void> {
+  const source = await disk.openForReading(path);
+  try {
+    const target = await disk.create(await asidePath(disk, directory, path, nanoseconds));
+    try {
+      await copyBytes(source, target);
+      await target.sync();
+    } finally {
+      await target.close();
+    }
+  } finally {
+    await source.close();
+  }
+  await disk.syncDirectory(directory);
+}
+
+async function copyBytes(source: ReadableFile, target: WritableFile): Promise<void> {
+  const buffer = Buffer.alloc(copyStepBytes);
+  for (let offset = 0; offset < source.sizeBytes; offset += copyStepBytes) {
+    const count = await source.read(buffer, offset);
+    await target.write(buffer.subarray(0, count), offset);
+  }
+}
+
+const copyStepBytes = 1024 * 1024;
+
+/** A name that is not taken. */
+async function asidePath(
+  disk: Disk,
+  directory: string,
+  path: string,
+  nanoseconds: bigint,
+): Promise<string> {
   const names = await disk.list(directory);
   let at = nanoseconds;
   while (names.includes(`corrupt-${at}-${basename(path)}`)) at += 1n;
-  await disk.rename(path, join(directory, `corrupt-${at}-${basename(path)}`));
-  await disk.syncDirectory(directory);
+  return join(directory, `corrupt-${at}-${basename(path)}`);
 }

@@ -102,12 +102,13 @@ export class Segments {
     if (from >= this.#next) return;
     await this.finishCurrent();
     await this.settled();
-    const kept = this.#closed.filter((segment) => segment.last < from);
-    const cut = this.#closed.find((segment) => segment.first < from && segment.last >= from);
     const dropped = this.#closed.filter((segment) => segment.first >= from);
+    const cut = this.#closed.find((segment) => segment.first < from && segment.last >= from);
     await this.#removeNewestFirst(dropped);
-    if (cut) kept.push(await this.#cut(cut, from));
-    this.#closed = kept;
+    const remaining = cut && (await this.#cut(cut, from));
+    // Looked at again: covered segments may have been removed meanwhile.
+    this.#closed = this.#closed.filter((segment) => segment.last < from);
+    if (remaining) this.#closed.push(remaining);
     this.#next = from;
     this.#currentFirst = from;
   }
@@ -167,7 +168,7 @@ export class Segments {
   }
 }
 
-/** Turns an open segment into a closed one, durably. */
+/** Cuts a segment to its batches and gives it the name of a closed one, durably. */
 export async function closeSegmentFile(
   disk: Disk,
   directory: string,
@@ -182,7 +183,8 @@ export async function closeSegmentFile(
   } finally {
     await file.close();
   }
-  await disk.rename(path, join(directory, closedSegmentName(segment.first, segment.last)));
+  const closedPath = join(directory, closedSegmentName(segment.first, segment.last));
+  if (closedPath !== path) await disk.rename(path, closedPath);
   await disk.syncDirectory(directory);
 }
 

@@ -98,6 +98,8 @@ export class StoredSnapshot implements SnapshotData {
   readonly #disk: Disk;
   #path: string;
   #temporary = true;
+  /** The file is opened and renamed one after the other: an open that meets a rename finds neither name. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(disk: Disk, path: string, sizeBytes: number) {
     this.#disk = disk;
@@ -106,7 +108,7 @@ export class StoredSnapshot implements SnapshotData {
   }
 
   async *chunks(): AsyncGenerator<Buffer> {
-    const reader = await SnapshotReader.open(this.#disk, this.#path);
+    const reader = await this.#inTurn(() => SnapshotReader.open(this.#disk, this.#path));
     try {
       yield* reader.chunks();
     } finally {
@@ -115,10 +117,12 @@ export class StoredSnapshot implements SnapshotData {
   }
 
   /** Gives the file its final name; from then on `release` leaves it alone. */
-  async moveTo(path: string): Promise<void> {
-    await this.#disk.rename(this.#path, path);
-    this.#path = path;
-    this.#temporary = false;
+  moveTo(path: string): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#disk.rename(this.#path, path);
+      this.#path = path;
+      this.#temporary = false;
+    });
   }
 
   /** Removes the file unless it was put in place. */
@@ -127,6 +131,12 @@ export class StoredSnapshot implements SnapshotData {
     this.#temporary = false;
     // What cannot be removed now is removed at the next start.
     this.#disk.remove(this.#path).catch(() => {});
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#turn.then(work);
+    this.#turn = result.catch(() => {});
+    return result;
   }
 }
 

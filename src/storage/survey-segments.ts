@@ -46,7 +46,7 @@ export interface SegmentSurveyOptions {
 
 /** Reads every segment and works out the log they make. Changes nothing. */
 export async function surveySegments(options: SegmentSurveyOptions): Promise<SegmentSurvey> {
-  const survey = new Survey(options);
+  const survey = new LogSurvey(options);
   await survey.run();
   return survey;
 }
@@ -56,7 +56,7 @@ interface OpenSegment {
   readonly counter: number;
 }
 
-class Survey implements SegmentSurvey {
+class LogSurvey implements SegmentSurvey {
   readonly segments: SegmentReport[] = [];
   readonly findings: Finding[] = [];
   readonly repairs: Repair[] = [];
@@ -91,7 +91,8 @@ class Survey implements SegmentSurvey {
     const last = run.at(-1)?.last ?? this.#snapshotIndex;
     const first = run[0]?.first ?? this.next;
     if (last < this.#snapshotIndex) {
-      if (await this.#hasData(open)) return this.#refuseGap(last + 1, this.#snapshotIndex, open);
+      const written = await this.#written(open);
+      if (written.length > 0) return this.#refuseGap(last + 1, this.#snapshotIndex, written);
       for (const segment of run) this.#removeCovered(segment.name);
       return true;
     }
@@ -121,14 +122,14 @@ class Survey implements SegmentSurvey {
     open: readonly OpenSegment[],
   ): Promise<boolean> {
     const scan = await this.#scan(segment.name, 'closed', segment.first);
-    const expected = segment.last - segment.first + 1;
-    const damage = closedDamage(scan, expected);
+    const damage = closedDamage(scan, segment);
+    const path = this.#path(segment.name);
     if (damage === undefined) {
+      if (scan.end.kind === 'zeros') this.#cutZeros(path, scan, segment);
       this.closed.push({ first: segment.first, last: segment.last });
       this.next = (segment.last + 1) as Index;
       return true;
     }
-    const path = this.#path(segment.name);
     if (segment.last <= this.#snapshotIndex) {
       this.#warn(path, damage.offset, damage.what, 'The snapshot covers it: it is moved aside');
       this.repairs.push({ kind: 'moveAside', path });
@@ -144,10 +145,7 @@ class Survey implements SegmentSurvey {
       ...damage,
       nextStep: isLast ? rejoinOrCut : rejoin,
       ...(isLast && {
-        remedy: [
-          salvage(path, segment.first, Math.min(scan.entries, expected)),
-          ...open.map(({ name }) => ({ kind: 'moveAside', path: this.#path(name) }) as const),
-        ],
+        remedy: [...this.#aside(await this.#written(open)), salvage(path, segment.first, scan)],
       }),
     });
     return false;
@@ -161,10 +159,9 @@ class Survey implements SegmentSurvey {
       const scan = await this.#scan(name, 'open', first);
       const segment = { first, last: (first + scan.entries - 1) as Index };
       if (scan.end.kind === 'damaged') {
-        const later = open.slice(at + 1);
-        const laterData = await this.#hasData(later);
-        if (scan.end.wholeBatchAt !== undefined || laterData) {
-          return this.#refuseOpen(path, scan, scan.end, laterData, first, later);
+        const later = await this.#written(open.slice(at + 1));
+        if (scan.end.wholeBatchAt !== undefined || later.length > 0) {
+          return this.#refuseOpen(path, scan, scan.end, first, later);
         }
         const torn = `${scan.end.what}: a write that was never acknowledged, or damage to the last one`;
         this.#warn(path, scan.end.offset, torn, 'The log ends before it');
@@ -184,26 +181,34 @@ class Survey implements SegmentSurvey {
     path: string,
     scan: SegmentScan,
     end: Extract<SegmentEnd, { kind: 'damaged' }>,
-    laterData: boolean,
     first: Index,
     later: readonly OpenSegment[],
   ): false {
-    const proof =
-      end.wholeBatchAt === undefined || laterData
-        ? 'a later segment holds data'
-        : `a whole batch is at byte ${end.wholeBatchAt}`;
+    const proof = later[0]
+      ? `${later[0].name} was written after it`
+      : `a whole batch is at byte ${end.wholeBatchAt}`;
     this.findings.push({
       severity: 'error',
       path,
       offset: end.offset,
       what: `${end.what}, and ${proof}: entries that were acknowledged are damaged`,
       nextStep: rejoinOrCut,
-      remedy: [
-        salvage(path, first, scan.entries),
-        ...later.map(({ name }) => ({ kind: 'moveAside', path: this.#path(name) }) as const),
-      ],
+      remedy: [...this.#aside(later), salvage(path, first, scan)],
     });
     return false;
+  }
+
+  /** Moves segments aside, newest first: what an interruption leaves must not seem to follow the log. */
+  #aside(segments: readonly { readonly name: string }[]): Repair[] {
+    return segments
+      .map(({ name }) => ({ kind: 'moveAside', path: this.#path(name) }) as const)
+      .reverse();
+  }
+
+  /** All entries of its name are there: the zeros were left by whoever copied it. */
+  #cutZeros(path: string, { usedBytes }: SegmentScan, { first, last }: NamedSegment): void {
+    this.#warn(path, usedBytes, 'there are zeros behind the entries', 'They are cut off');
+    this.repairs.push({ kind: 'close', path, usedBytes, segment: { first, last } });
   }
 
   #refuseGap(from: number, to: number, open: readonly OpenSegment[]): false {
@@ -229,17 +234,18 @@ class Survey implements SegmentSurvey {
     }
   }
 
-  /** Whether any of these segments holds more than zeros. */
-  async #hasData(open: readonly OpenSegment[]): Promise<boolean> {
-    for (const { name } of open) {
-      const file = await this.#options.disk.openForReading(this.#path(name));
+  /** Those that hold more than zeros. */
+  async #written(open: readonly OpenSegment[]): Promise<OpenSegment[]> {
+    const written: OpenSegment[] = [];
+    for (const segment of open) {
+      const file = await this.#options.disk.openForReading(this.#path(segment.name));
       try {
-        if (!(await isUnwritten(file))) return true;
+        if (!(await isUnwritten(file))) written.push(segment);
       } finally {
         await file.close();
       }
     }
-    return false;
+    return written;
   }
 
   /**
@@ -252,17 +258,10 @@ class Survey implements SegmentSurvey {
     if (this.#termAtSnapshot === snapshot.term) return;
     const what = `entry ${snapshot.index} has term ${this.#termAtSnapshot} in the log and ${snapshot.term} in the snapshot`;
     this.#warn(directory, undefined, what, 'The log is older than the snapshot: it is moved aside');
-    // Newest first: what an interrupted repair leaves still contradicts the snapshot, or ends before it.
-    const outdated = this.segments.map(
-      ({ name }) => ({ kind: 'moveAside', path: this.#path(name) }) as const,
-    );
+    const outdated = this.#aside(this.segments);
     const paths = new Set(outdated.map(({ path }) => path));
-    this.repairs.splice(
-      0,
-      Infinity,
-      ...this.repairs.filter(({ path }) => !paths.has(path)),
-      ...outdated.reverse(),
-    );
+    const others = this.repairs.filter(({ path }) => !paths.has(path));
+    this.repairs.splice(0, this.repairs.length, ...others, ...outdated);
     this.closed = [];
     this.entries = [];
     this.lastTerm = undefined;
@@ -351,19 +350,17 @@ function openSegments(names: readonly string[]): OpenSegment[] {
 
 function closedDamage(
   scan: SegmentScan,
-  expected: number,
+  { first, last }: ClosedSegment,
 ): { offset: number; what: string } | undefined {
   const { end, entries, usedBytes } = scan;
   if (end.kind === 'damaged') return { offset: end.offset, what: end.what };
-  if (entries !== expected) {
-    return { offset: usedBytes, what: `holds ${entries} entries, its name says ${expected}` };
-  }
-  if (end.kind === 'zeros')
-    return { offset: usedBytes, what: 'there are zeros behind the entries' };
-  return undefined;
+  const expected = last - first + 1;
+  if (entries === expected) return undefined;
+  return { offset: usedBytes, what: `holds ${entries} entries, its name says ${expected}` };
 }
 
-function salvage(path: string, first: Index, entries: number): Repair {
+function salvage(path: string, first: Index, { entries, usedBytes }: SegmentScan): Repair {
   if (entries === 0) return { kind: 'moveAside', path };
-  return { kind: 'salvage', path, segment: { first, last: (first + entries - 1) as Index } };
+  const segment = { first, last: (first + entries - 1) as Index };
+  return { kind: 'salvage', path, usedBytes, segment };
 }

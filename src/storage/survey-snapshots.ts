@@ -57,10 +57,10 @@ export async function surveySnapshots(
       continue;
     }
     snapshots.push(report);
-    if (chosen !== undefined) continue;
     const { damage, meta } = report;
-    if (damage === undefined && meta !== undefined) chosen = { ...report, meta };
-    else damaged.push(report);
+    if (damage === undefined && meta !== undefined) chosen ??= { ...report, meta };
+    else if (chosen === undefined) damaged.push(report);
+    else setDamagedAside(report, findings, repairs);
   }
   return { snapshots, chosen, damaged, findings, repairs };
 }
@@ -111,6 +111,19 @@ function setEmptyAside(path: string, findings: Finding[], repairs: Repair[]): vo
     offset: 0,
     what: 'the data of the snapshot is empty',
     nextStep: 'The next start moves it aside',
+  });
+  repairs.push({ kind: 'moveAside', path }, { kind: 'moveAside', path: `${path}.meta` });
+}
+
+/** One that is not needed, since a newer one is whole. */
+function setDamagedAside(report: SnapshotReport, findings: Finding[], repairs: Repair[]): void {
+  const { path, damage } = report;
+  findings.push({
+    severity: 'warning',
+    path: damage?.path ?? path,
+    offset: damage?.offset,
+    what: damage?.what ?? 'the snapshot is damaged',
+    nextStep: 'A newer snapshot is whole; the next start that notices moves this one aside',
   });
   repairs.push({ kind: 'moveAside', path }, { kind: 'moveAside', path: `${path}.meta` });
 }

@@ -30,7 +30,12 @@ export const lockLevel = { none: 0, shared: 1, reserved: 2, pending: 3, exclusiv
 export const openFlag = { readWrite: 0x2, create: 0x4, mainDatabase: 0x100 } as const;
 
 /** Operations of xFileControl. */
-export const fileControl = { pragma: 14, commitPhaseTwo: 22, beginAtomic: 31, rollbackAtomic: 33 } as const;
+export const fileControl = {
+  pragma: 14,
+  commitPhaseTwo: 22,
+  beginAtomic: 31,
+  rollbackAtomic: 33,
+} as const;
 
 /** Bit of xDeviceCharacteristics: several writes between two file controls happen as one. */
 export const batchAtomic = 0x4000;

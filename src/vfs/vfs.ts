@@ -148,7 +148,8 @@ export class Vfs {
         return this.#pragma(main, argument);
       default: {
         // Pages are not seen by others before the transaction ends: every batch is atomic.
-        const batch = operation >= fileControl.beginAtomic && operation <= fileControl.rollbackAtomic;
+        const batch =
+          operation >= fileControl.beginAtomic && operation <= fileControl.rollbackAtomic;
         return batch ? resultCode.ok : resultCode.notFound;
       }
     }

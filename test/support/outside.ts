@@ -3,5 +3,5 @@
  * test starts to load the runner's own modules, by way of NODE_OPTIONS.
  */
 export function outside(command: string, args: readonly string[]): [string, string[]] {
-  return ['env', ['-u', 'NODE_OPTIONS', command, ...args]];
+  return ['/usr/bin/env', ['-u', 'NODE_OPTIONS', command, ...args]];
 }

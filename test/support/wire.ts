@@ -15,7 +15,7 @@ export type Received =
 export const handshake = uint64(1);
 
 const HEADER_SIZE = 8;
-const MAXIMUM_WAITING_BYTES = 1 << 30;
+const MAXIMUM_WAITING_BYTES = 4 * 2 ** 30;
 
 export function uint64(value: number | bigint): Buffer {
   const bytes = Buffer.alloc(8);
@@ -110,7 +110,9 @@ export const request = {
 /** A connection whose bytes the test decides; what arrives is split into messages. */
 export class WireConnection {
   readonly socket: Socket;
-  #waiting: Buffer = Buffer.alloc(0);
+  /** What has arrived and is not taken yet; joined only when a message is complete. */
+  #chunks: Buffer[] = [];
+  #waitingBytes = 0;
   #ended = false;
   #wake: () => void = () => {};
 
@@ -118,8 +120,9 @@ export class WireConnection {
     this.socket = socket;
     socket.setNoDelay(true);
     socket.on('data', (bytes: Buffer) => {
-      this.#waiting = this.#waiting.length === 0 ? bytes : Buffer.concat([this.#waiting, bytes]);
-      if (this.#waiting.length > MAXIMUM_WAITING_BYTES) socket.destroy();
+      this.#chunks.push(bytes);
+      this.#waitingBytes += bytes.length;
+      if (this.#waitingBytes > MAXIMUM_WAITING_BYTES) socket.destroy();
       this.#wake();
     });
     socket.on('error', () => {});
@@ -162,23 +165,34 @@ export class WireConnection {
     }
   }
 
-  /** Bytes that have arrived and are not yet taken. */
-  get waitingBytes(): number {
-    return this.#waiting.length;
-  }
-
   /** Closes at once, whatever is under way. */
   destroy(): void {
     this.socket.destroy();
   }
 
   #take(): Buffer | undefined {
-    if (this.#waiting.length < HEADER_SIZE) return undefined;
-    const size = HEADER_SIZE + this.#waiting.readUInt32LE(0) * 8;
-    if (this.#waiting.length < size) return undefined;
-    const message = this.#waiting.subarray(0, size);
-    this.#waiting = this.#waiting.subarray(size);
-    return message;
+    const size = this.#messageSize();
+    if (size === undefined || this.#waitingBytes < size) return undefined;
+    const all = this.#joined();
+    this.#waitingBytes -= size;
+    this.#chunks = this.#waitingBytes === 0 ? [] : [all.subarray(size)];
+    return all.subarray(0, size);
+  }
+
+  /** Size of the next message with its header, once the header is there. */
+  #messageSize(): number | undefined {
+    if (this.#waitingBytes < HEADER_SIZE) return undefined;
+    const first = this.#chunks[0];
+    const head = first !== undefined && first.length >= HEADER_SIZE ? first : this.#joined();
+    return HEADER_SIZE + head.readUInt32LE(0) * 8;
+  }
+
+  #joined(): Buffer {
+    const all = this.#chunks.length === 1 ? this.#chunks[0] : undefined;
+    if (all !== undefined) return all;
+    const joined = Buffer.concat(this.#chunks);
+    this.#chunks = [joined];
+    return joined;
   }
 
   #end(): void {

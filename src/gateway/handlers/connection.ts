@@ -1,4 +1,4 @@
-import { DqliteError, WireError } from '../../base/errors.ts';
+import { WireError } from '../../base/errors.ts';
 import type { RequestOf } from '../../protocol/requests.ts';
 import type { Session } from '../session.ts';
 import type { Steps } from '../task.ts';
@@ -25,7 +25,6 @@ export function connect(session: Session, { id, address }: RequestOf<'connect'>)
 export function* open(session: Session, { filename }: RequestOf<'open'>): Steps {
   if (filename.length > maxNameBytes) throw new WireError('a database name of more than 504 bytes');
   if (!session.leading) yield* session.untilLeading();
-  if (filename === '' || filename === ':memory:') throw DqliteError.of('badDatabaseName');
   session.open(filename);
   session.reply({ kind: 'database', database: 0, unused: 0 });
 }

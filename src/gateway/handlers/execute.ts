@@ -30,7 +30,7 @@ export function* execSql(
   const cursor = new ParameterCursor(parameters);
   let pauseAt = clock.now() + sliceMs;
   for (let offset = 0; ; ) {
-    const { statement, tail } = open.connection.prepare(sql, offset);
+    const { statement, tail } = open.prepare(sql, offset);
     if (statement === undefined) break;
     try {
       if (!open.tryBegin(statement)) yield* open.begin(statement);

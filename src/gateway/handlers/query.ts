@@ -7,7 +7,7 @@ import type { Statement } from '../../sql/engine.ts';
 import type { OpenDatabase } from '../open-database.ts';
 import type { Session } from '../session.ts';
 import type { Steps } from '../task.ts';
-import { prepareOnly } from './statements.ts';
+import { compileOnly } from './statements.ts';
 
 /** Rows are sent, and others get their turn, whenever this much was written. */
 const sliceBytes = 16 * 1024;
@@ -22,7 +22,7 @@ export function* query(session: Session, request: RequestOf<'query'>): Steps {
 export function* querySql(session: Session, request: RequestOf<'querySql'>): Steps {
   if (!session.leading) yield* session.untilLeading();
   const open = session.databaseForSql(request.database);
-  const { statement } = prepareOnly(open.connection, request.sql);
+  const { statement } = compileOnly(open, request.sql);
   try {
     yield* run(session, open, statement, request.parameters);
   } finally {

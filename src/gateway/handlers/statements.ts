@@ -8,10 +8,9 @@ export function* prepare(session: Session, request: RequestOf<'prepare'>): Steps
   if (!session.leading) yield* session.untilLeading();
   const open = session.databaseForSql(request.database);
   if (open.statements.full) throw DqliteError.of('tooManyStatements');
+  const compiler = open.connection;
   const prepared =
-    request.schema === 0
-      ? prepareOnly(open.connection, request.sql)
-      : prepareFirst(open.connection, request.sql);
+    request.schema === 0 ? compileOnly(compiler, request.sql) : compileFirst(compiler, request.sql);
   const { parameterCount } = prepared.statement;
   const statement = open.statements.add(prepared.statement);
   // The schema it was compiled against may be the work of a transaction that is not committed yet.
@@ -29,26 +28,28 @@ export function finalize(session: Session, request: RequestOf<'finalize'>): unde
 /** A statement that is there. */
 type Compiled = Prepared & { readonly statement: Statement };
 
+type Compiler = Pick<Connection, 'prepare'>;
+
 /** The first statement of a text. @throws DqliteError `emptyStatement`, or SQLite's */
-function prepareFirst(connection: Connection, sql: Uint8Array): Compiled {
-  const { statement, tail } = connection.prepare(sql);
+function compileFirst(compiler: Compiler, sql: Uint8Array): Compiled {
+  const { statement, tail } = compiler.prepare(sql);
   if (statement === undefined) throw DqliteError.of('emptyStatement');
   return { statement, tail };
 }
 
 /** The only statement of a text. @throws DqliteError `emptyStatement`, `statementTail`, or SQLite's */
-export function prepareOnly(connection: Connection, sql: Uint8Array): Compiled {
-  const prepared = prepareFirst(connection, sql);
-  if (!hasStatement(connection, sql, prepared.tail)) return prepared;
-  prepared.statement.finalize();
+export function compileOnly(compiler: Compiler, sql: Uint8Array): Compiled {
+  const compiled = compileFirst(compiler, sql);
+  if (!hasStatement(compiler, sql, compiled.tail)) return compiled;
+  compiled.statement.finalize();
   throw DqliteError.of('statementTail');
 }
 
 /** Whether anything but blanks and comments comes from `offset` on, be it valid or not. */
-function hasStatement(connection: Connection, sql: Uint8Array, offset: number): boolean {
+function hasStatement(compiler: Compiler, sql: Uint8Array, offset: number): boolean {
   if (offset >= sql.length) return false;
   try {
-    const { statement } = connection.prepare(sql, offset);
+    const { statement } = compiler.prepare(sql, offset);
     statement?.finalize();
     return statement !== undefined;
   } catch (error) {

@@ -116,7 +116,9 @@ function systemCallPlaces(memory: WasmMemory, api: SqliteApi, table: WebAssembly
 /** `_sqlite3_step=Module["_sqlite3_step"]=wasmExports["Nb"]`, `wasmMemory=wasmExports["pa"]`. */
 function exportNames(glue: string): Map<string, string> {
   const names = new Map<string, string>();
-  for (const [, name, short] of glue.matchAll(/(\w+)=(?:Module\["\w+"\]=)?wasmExports\["([^"]+)"\]/g)) {
+  for (const [, name, short] of glue.matchAll(
+    /(\w+)=(?:Module\["\w+"\]=)?wasmExports\["([^"]+)"\]/g,
+  )) {
     if (name !== undefined && short !== undefined) names.set(name, short);
   }
   for (const [, name, short] of glue.matchAll(/Module\["(\w+)"\]=wasmExports\["([^"]+)"\]/g)) {

@@ -1,0 +1,93 @@
+import { connect } from 'node:net';
+import t from 'tap';
+import { type Random, seededRandom } from '../../src/base/random.ts';
+import { daemonFor, errorLines } from '../support/daemon.ts';
+import { numberSetting } from '../support/settings.ts';
+import { stillServes } from './conversation.ts';
+import { FrameSource } from './frames.ts';
+
+const seed = numberSetting('FUZZ_SEED', 1);
+const frames = numberSetting('FUZZ_FRAMES', 20_000);
+
+const AT_ONCE = 8;
+const FRAMES_OF_CONNECTION = 24;
+const FRAMES_BETWEEN_CHECKS = 5000;
+const MAXIMUM_RESIDENT_BYTES = 1 << 30;
+/** How long the server may take to answer what was sent and close, once the client has ended. */
+const CLOSE_TIMEOUT_MS = 30_000;
+
+t.test('random frames neither stop it nor grow it', { timeout: 120_000 + frames }, async (t) => {
+  const daemon = await daemonFor(t, ['--statement-timeout', '300', '--busy-timeout', '20']);
+  t.comment(`FUZZ_SEED=${seed} FUZZ_FRAMES=${frames}`);
+  const random = seededRandom(seed);
+  const source = new FrameSource(random);
+  const begin = performance.now();
+  let sent = 0;
+  let checkAt = 0;
+  while (sent < frames) {
+    const batch = Array.from({ length: AT_ONCE }, () => script(source, random));
+    await Promise.all(batch.map((one) => play(daemon.port, one)));
+    sent += batch.reduce((sum, one) => sum + one.frames, 0);
+    if (sent < checkAt) continue;
+    checkAt = sent + FRAMES_BETWEEN_CHECKS;
+    await stillServes(daemon.port);
+    const resident = daemon.residentBytes();
+    const errors = errorLines(daemon);
+    if (resident > MAXIMUM_RESIDENT_BYTES) t.fail(`${resident} bytes after ${sent} frames`);
+    if (errors.length > 0) t.same(errors, [], `no error was logged in ${sent} frames`);
+    if (!t.passing()) break;
+  }
+  const seconds = (performance.now() - begin) / 1000;
+  const mebibytes = Math.round(daemon.residentBytes() / 2 ** 20);
+  t.comment(`${sent} frames, ${Math.round(sent / seconds)}/s, ${mebibytes} MiB resident`);
+  t.equal(await daemon.stop(), 0, 'it stops in order');
+});
+
+interface Script {
+  readonly bytes: Buffer;
+  readonly frames: number;
+  /** Where the bytes are cut into segments. */
+  readonly cuts: readonly number[];
+  readonly ending: 'end' | 'reset' | 'destroy';
+}
+
+/** What one connection sends, cut into random segments, and how it ends. */
+function script(source: FrameSource, random: Random): Script {
+  const count = random.int(1, FRAMES_OF_CONNECTION);
+  const parts = [source.opening()];
+  for (let i = 0; i < count; i++) parts.push(source.next());
+  let bytes = Buffer.concat(parts);
+  if (random.int(0, 9) === 0) bytes = bytes.subarray(0, random.int(0, bytes.length));
+  const cuts = Array.from({ length: random.int(0, 4) }, () => random.int(0, bytes.length));
+  const endings = ['end', 'end', 'end', 'reset', 'destroy'] as const;
+  const ending = endings[random.int(0, endings.length - 1)] ?? 'end';
+  return { bytes, frames: count, cuts: cuts.sort((a, b) => a - b), ending };
+}
+
+/** Sends a script, throws the answers away, resolves when the server has closed. */
+function play(port: number, { bytes, cuts, ending }: Script): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    const timer = setTimeout(() => {
+      reject(new Error(`the server did not close: ${bytes.toString('hex')}`));
+      socket.destroy();
+    }, CLOSE_TIMEOUT_MS);
+    socket.setNoDelay(true);
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    socket.resume();
+    let from = 0;
+    for (const to of cuts) {
+      socket.write(bytes.subarray(from, to));
+      from = to;
+    }
+    socket.write(bytes.subarray(from), () => {
+      if (ending === 'end') socket.end();
+      else if (ending === 'reset') socket.resetAndDestroy();
+      else socket.destroy();
+    });
+  });
+}

@@ -1,0 +1,46 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  freePort,
+  type ServerCommand,
+  type ServerProcess,
+  startServer,
+} from '../support/server-process.ts';
+
+const source = join(import.meta.dirname, 'c-node/node.c');
+const binary = join(import.meta.dirname, 'bin/c-node');
+
+export interface CNodeOptions {
+  readonly directory: string;
+  readonly id?: number;
+  readonly port?: number;
+  /** threshold=N, trailing=N, latency=MS */
+  readonly options?: readonly string[];
+}
+
+/** Why there is no C node here, as a command that a reader can run; undefined when there is one. */
+export function cNodeMissing(): string | undefined {
+  if (existsSync(binary) && statSync(binary).mtimeMs > statSync(source).mtimeMs) return undefined;
+  mkdirSync(join(binary, '..'), { recursive: true });
+  const args = ['-O1', '-Wall', '-Wextra', '-o', binary, source, '-ldqlite', '-lpthread'];
+  try {
+    execFileSync('cc', args, { stdio: 'pipe' });
+    return undefined;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.split('\n').slice(0, 2).join(' ') : '';
+    return `no C compiler or no libdqlite-dev (cc ${args.join(' ')}): ${reason}`;
+  }
+}
+
+/** How the C node is run. */
+export function cNodeCommand(options: CNodeOptions & { readonly port: number }): ServerCommand {
+  const { id, port, directory } = options;
+  const args = [String(id ?? 1), `127.0.0.1:${port}`, directory, ...(options.options ?? [])];
+  return { command: binary, args, port, ready: 'ready' };
+}
+
+/** Starts the C node; it is a one-node cluster when the directory is empty. */
+export async function startCNode(options: CNodeOptions): Promise<ServerProcess> {
+  return startServer(cNodeCommand({ ...options, port: options.port ?? (await freePort()) }));
+}

@@ -1,0 +1,290 @@
+import type { Applied, Persist, Transition } from '../../src/raft/events.ts';
+import type { Loaded } from '../../src/raft/ports.ts';
+import { majority } from '../../src/raft/quorum.ts';
+import type { Entry, ServerId, SnapshotMeta, Vote } from '../../src/raft/types.ts';
+import { type Chain, emptyChain, sameChain } from './chain.ts';
+import { LogMirror, type MirrorEntry } from './log-mirror.ts';
+
+/** A property does not hold. The message says which, where. */
+export class Violation extends Error {
+  override readonly name = 'Violation';
+}
+
+/** What a write leaves behind once it is durable. */
+interface Issued {
+  readonly write: number;
+  readonly vote: Vote | undefined;
+  readonly installed: MirrorEntry | undefined;
+  readonly truncateFrom: number | undefined;
+  readonly appended: readonly MirrorEntry[];
+}
+
+/** What is known of one host from outside. */
+interface Watched {
+  /** The log as Raft has it in memory. */
+  log: LogMirror;
+  /** What its disk has promised to keep. */
+  durable: LogMirror;
+  durableVote: Vote | undefined;
+  durableSnapshot: number;
+  /** Handed to the disk, not yet promised. */
+  issued: Issued[];
+  appliedIndex: number;
+  appliedChain: Chain;
+  transition: Transition | undefined;
+}
+
+interface Committed {
+  readonly entry: MirrorEntry;
+  /** The lowest term in which a server took it for committed. */
+  inTerm: number;
+}
+
+/**
+ * Figure 3 of the Raft paper, and what the storage promises, checked at every event:
+ * election safety, log matching, leader completeness, state machine safety (committed entries never change and are
+ * applied once, in order, the same everywhere); what is committed is durable on a majority; what a disk promised
+ * is there after a crash.
+ */
+export class Checkers {
+  readonly #hosts = new Map<ServerId, Watched>();
+  readonly #leaders = new Map<number, ServerId>();
+  /** Entries by index and term, with the chain of what comes before. */
+  readonly #names = new Map<number, { chain: Chain; before: Chain }>();
+  /** By index; nothing at 0. */
+  readonly #committed: Committed[] = [
+    { entry: { index: 0, term: 0, chain: emptyChain }, inTerm: 0 },
+  ];
+  #acknowledgedIndex = 0;
+
+  /** The newest committed entry. */
+  get committedIndex(): number {
+    return this.#committed.length - 1;
+  }
+
+  /** The newest entry whose proposer was told that it is committed. */
+  get acknowledgedIndex(): number {
+    return this.#acknowledgedIndex;
+  }
+
+  /** How many terms had a leader. */
+  get leaders(): number {
+    return this.#leaders.size;
+  }
+
+  /** A process reads what its disk kept: everything promised, nothing invented. */
+  loaded(id: ServerId, { vote, snapshot, entries }: Loaded): void {
+    const before = this.#hosts.get(id);
+    const log = new LogMirror();
+    const first = entries[0];
+    if (first !== undefined && first.index > 1) log.restart(this.#before(first));
+    else if (first === undefined && snapshot !== undefined) log.restart(this.#base(snapshot));
+    for (const entry of entries) this.#push(log, entry, entry.index === 1);
+    if (before !== undefined) checkKept(id, before, { vote, snapshot, log });
+    const base = snapshot === undefined ? undefined : this.#base(snapshot);
+    this.#hosts.set(id, {
+      log,
+      durable: log.copy(),
+      durableVote: vote,
+      durableSnapshot: snapshot?.index ?? 0,
+      issued: [],
+      appliedIndex: base?.index ?? 0,
+      appliedChain: base?.chain ?? emptyChain,
+      transition: undefined,
+    });
+  }
+
+  /** A write is handed to the disk. */
+  persisting(id: ServerId, write: Persist): void {
+    const host = this.#host(id);
+    const installed = write.snapshot === undefined ? undefined : this.#base(write.snapshot.meta);
+    if (installed !== undefined) {
+      host.log.restart(installed);
+      host.appliedIndex = installed.index;
+      host.appliedChain = installed.chain;
+    }
+    if (write.truncateFrom !== undefined) {
+      const lost = this.#committed[write.truncateFrom];
+      const own = host.log.at(write.truncateFrom);
+      if (lost !== undefined && own !== undefined && sameChain(lost.entry.chain, own.chain)) {
+        throw new Violation(`${id} removes the committed entry ${write.truncateFrom}`);
+      }
+      host.log.truncateFrom(write.truncateFrom);
+    }
+    const appended = write.append.map((entry) => this.#push(host.log, entry, true));
+    const { vote, truncateFrom } = write;
+    host.issued.push({ write: write.write, vote, installed, truncateFrom, appended });
+  }
+
+  /** The disk says that a write is durable. */
+  persisted(id: ServerId, write: number): void {
+    const host = this.#host(id);
+    const next = host.issued.shift();
+    if (next?.write !== write) throw new Violation(`write ${write} of ${id} came out of turn`);
+    if (next.vote !== undefined) host.durableVote = next.vote;
+    if (next.installed !== undefined) {
+      host.durable.restart(next.installed);
+      host.durableSnapshot = next.installed.index;
+    }
+    if (next.truncateFrom !== undefined) host.durable.truncateFrom(next.truncateFrom);
+    for (const entry of next.appended) host.durable.push(entry);
+  }
+
+  /** The disk says that a snapshot of the own machine is in place. */
+  snapshotWritten(id: ServerId, meta: SnapshotMeta): void {
+    this.#base(meta);
+    const host = this.#host(id);
+    host.durableSnapshot = Math.max(host.durableSnapshot, meta.index);
+  }
+
+  /** Entries are handed to the machine. */
+  applied(id: ServerId, entries: readonly Applied[]): void {
+    const host = this.#host(id);
+    for (const { entry, ticket } of entries) {
+      if (entry.index !== host.appliedIndex + 1) {
+        throw new Violation(`${id} applies ${entry.index} after ${host.appliedIndex}`);
+      }
+      const own = host.log.at(entry.index);
+      if (own === undefined || own.term !== entry.term) {
+        throw new Violation(`${id} applies ${entry.index}/${entry.term}, which its log does not hold`);
+      }
+      this.#commit(id, host, own);
+      host.appliedIndex = entry.index;
+      host.appliedChain = own.chain;
+      if (ticket !== undefined) {
+        this.#acknowledgedIndex = Math.max(this.#acknowledgedIndex, entry.index);
+      }
+    }
+  }
+
+  /** A server's place changed. */
+  transition(id: ServerId, transition: Transition): void {
+    const host = this.#host(id);
+    host.transition = transition;
+    const { state, term } = transition;
+    if (state !== 'leader') return;
+    const known = this.#leaders.get(term);
+    if (known === id) return;
+    if (known !== undefined) throw new Violation(`${known} and ${id} both lead term ${term}`);
+    this.#leaders.set(term, id);
+    const needed = this.#committed.findLast(({ inTerm }) => inTerm < term)?.entry;
+    if (needed === undefined) return;
+    const own = host.log.at(needed.index);
+    const has = own !== undefined && sameChain(own.chain, needed.chain);
+    if (!has && host.log.baseIndex < needed.index) {
+      throw new Violation(`the leader of term ${term} (${id}) misses committed entry ${needed.index}`);
+    }
+  }
+
+  /** The chain of everything committed up to `index`. */
+  committedChain(index: number): Chain | undefined {
+    return this.#committed[index]?.entry.chain;
+  }
+
+  #commit(id: ServerId, host: Watched, own: MirrorEntry): void {
+    const leads = host.transition?.state === 'leader';
+    const inTerm = leads ? (host.transition?.term ?? own.term) : Number.POSITIVE_INFINITY;
+    const known = this.#committed[own.index];
+    if (known !== undefined) {
+      if (!sameChain(known.entry.chain, own.chain)) {
+        throw new Violation(
+          `${id} applies ${own.index}/${own.term} where ${known.entry.index}/${known.entry.term} was committed`,
+        );
+      }
+      known.inTerm = Math.min(known.inTerm, inTerm);
+      return;
+    }
+    if (own.index !== this.#committed.length) throw new Violation(`${id} skips to ${own.index}`);
+    this.#committed.push({ entry: own, inTerm });
+    this.#checkDurable(id, host, own);
+  }
+
+  /** "A log entry is committed once the leader has replicated it on a majority of the servers" (section 5.3). */
+  #checkDurable(id: ServerId, host: Watched, entry: MirrorEntry): void {
+    const { transition } = host;
+    if (transition?.state !== 'leader') return;
+    const voters = transition.configuration.servers.filter(({ role }) => role === 'voter');
+    const holders = voters.filter((server) => {
+      const durable = this.#hosts.get(server.id)?.durable;
+      if (durable === undefined) return false;
+      const own = durable.at(entry.index);
+      return own === undefined ? durable.baseIndex > entry.index : sameChain(own.chain, entry.chain);
+    });
+    if (holders.length >= majority(voters.length)) return;
+    throw new Violation(
+      `${id} takes ${entry.index}/${entry.term} for committed, which ${holders.length} of ${voters.length} voters hold`,
+    );
+  }
+
+  /** "If two logs contain an entry with the same index and term, then the logs are identical" up to it. */
+  #push(log: LogMirror, entry: Entry, mayBeNew: boolean): MirrorEntry {
+    const before = log.at(log.lastIndex)?.chain ?? emptyChain;
+    const own = log.following(entry);
+    const name = nameOf(entry);
+    const known = this.#names.get(name);
+    if (known === undefined) {
+      if (!mayBeNew) throw new Violation(`${entry.index}/${entry.term} was read, nobody wrote it`);
+      this.#names.set(name, { chain: own.chain, before });
+    } else if (!sameChain(known.chain, own.chain)) {
+      throw new Violation(`two logs differ up to ${entry.index}/${entry.term}`);
+    }
+    log.push(own);
+    return own;
+  }
+
+  /** What the oldest entry in a log follows. */
+  #before(entry: Entry): MirrorEntry {
+    const known = this.#names.get(nameOf(entry));
+    if (known === undefined) {
+      throw new Violation(`${entry.index}/${entry.term} was read, nobody wrote it`);
+    }
+    return { index: entry.index - 1, term: 0, chain: known.before };
+  }
+
+  /** What a snapshot stands for: committed entries only, and the last one's term. */
+  #base({ index, term }: SnapshotMeta): MirrorEntry {
+    const committed = this.#committed[index]?.entry;
+    if (committed === undefined) throw new Violation(`a snapshot of uncommitted entry ${index}`);
+    if (committed.term !== term) {
+      throw new Violation(`a snapshot of ${index}/${term} where ${committed.term} is the term`);
+    }
+    return committed;
+  }
+
+  #host(id: ServerId): Watched {
+    const host = this.#hosts.get(id);
+    if (host === undefined) throw new Violation(`${id} acts before it has read its disk`);
+    return host;
+  }
+}
+
+function nameOf({ index, term }: { readonly index: number; readonly term: number }): number {
+  return index * 2 ** 20 + term;
+}
+
+/** Whatever was promised is there; of what was under way any part may be. */
+function checkKept(
+  id: ServerId,
+  before: Watched,
+  now: { vote: Vote; snapshot: SnapshotMeta | undefined; log: LogMirror },
+): void {
+  const votes = [before.durableVote, ...before.issued.flatMap(({ vote }) => vote ?? [])];
+  const isKnown = votes.some(
+    (vote) => vote?.term === now.vote.term && vote.votedFor === now.vote.votedFor,
+  );
+  if (!isKnown) throw new Violation(`${id} lost its vote`);
+  const snapshotIndex = now.snapshot?.index ?? 0;
+  if (snapshotIndex < before.durableSnapshot) {
+    throw new Violation(`${id} lost its snapshot of ${before.durableSnapshot}`);
+  }
+  const installed = before.issued.some((issued) => issued.installed !== undefined);
+  if (installed && snapshotIndex > before.durableSnapshot) return;
+  const truncations = before.issued.map(({ truncateFrom }) => truncateFrom ?? Number.POSITIVE_INFINITY);
+  const certain = Math.min(before.durable.lastIndex, ...truncations.map((from) => from - 1));
+  const promised = before.durable.at(certain);
+  const found = now.log.at(certain);
+  if (promised === undefined || (found === undefined && now.log.baseIndex >= certain)) return;
+  if (found === undefined || !sameChain(found.chain, promised.chain)) {
+    throw new Violation(`${id} lost entries: ${certain} was durable, ${now.log.lastIndex} is the last`);
+  }
+}

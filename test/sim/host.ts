@@ -1,0 +1,197 @@
+import { dirname } from 'node:path';
+import { nullLogger } from '../../src/base/logger.ts';
+import type { Random } from '../../src/base/random.ts';
+import { describeTransition } from '../../src/raft/describe.ts';
+import { Driver } from '../../src/raft/driver.ts';
+import type { RaftOptions } from '../../src/raft/options.ts';
+import type { RaftStore, StateMachine } from '../../src/raft/ports.ts';
+import type { Configuration, ServerId } from '../../src/raft/types.ts';
+import { RaftConsensus, type RaftRequest } from '../../src/server/raft-consensus.ts';
+import { bootstrap, isFresh } from '../../src/storage/bootstrap.ts';
+import { DiskRaftStore } from '../../src/storage/raft-store.ts';
+import type { FaultyDisk } from './faulty-disk.ts';
+import type { HostClock } from './host-clock.ts';
+import type { Network } from './network.ts';
+import type { Surroundings } from './surroundings.ts';
+
+/** What one host is made of; its machine is made anew for every run of the process. */
+export interface HostParts<Machine extends StateMachine> {
+  readonly options: RaftOptions;
+  readonly address: string;
+  readonly clock: HostClock;
+  readonly disk: FaultyDisk;
+  readonly random: Random;
+  readonly network: Network;
+  readonly around: Surroundings;
+  /** Whom a fresh directory is bootstrapped with; undefined: it starts empty and waits to be added. */
+  readonly members: Configuration | undefined;
+  readonly segmentBytes: number;
+  readonly createMachine: () => Machine;
+}
+
+/** One run of the process. */
+export interface Life<Machine> {
+  readonly driver: Driver;
+  readonly store: RaftStore;
+  readonly machine: Machine;
+  readonly consensus: RaftConsensus;
+}
+
+/** A machine with a disk on which the daemon's parts run: store, Raft and driver. It may crash and start again. */
+export class Host<Machine extends StateMachine = StateMachine> {
+  readonly id: ServerId;
+  readonly address: string;
+  readonly clock: HostClock;
+  readonly disk: FaultyDisk;
+  readonly #parts: HostParts<Machine>;
+  #life: Life<Machine> | undefined;
+  /** Counts the runs of the process: what belongs to an earlier one is void. */
+  #run = 0;
+
+  constructor(parts: HostParts<Machine>) {
+    this.#parts = parts;
+    this.id = parts.options.id;
+    this.address = parts.address;
+    this.clock = parts.clock;
+    this.disk = parts.disk;
+  }
+
+  /** The process, from its start to its end; it may still be reading its disk. */
+  get life(): Life<Machine> | undefined {
+    return this.#life;
+  }
+
+  get run(): number {
+    return this.#run;
+  }
+
+  /** Starts the process. It takes part as soon as it has read its disk. */
+  start(): void {
+    this.#run++;
+    const run = this.#run;
+    this.#parts.around.log(this.id, () => 'starts');
+    this.#boot().catch((error: unknown) => {
+      if (run === this.#run) this.#parts.around.fatal(this.id, error);
+    });
+  }
+
+  /** The power is cut, or only the process is killed. */
+  crash(how: 'power cut' | 'kill'): void {
+    if (this.#life === undefined) return;
+    this.#parts.around.log(this.id, () => how);
+    this.#life = undefined;
+    this.#run++;
+    this.clock.die();
+    if (how === 'kill') this.disk.kill();
+    else this.disk.crash();
+    this.#parts.network.died(this.id);
+  }
+
+  async #boot(): Promise<void> {
+    const { clock, disk, members, options, random, network, around, createMachine } = this.#parts;
+    const store = this.#observedStore();
+    const machine = createMachine();
+    const consensus: RaftConsensus = new RaftConsensus(machine, {
+      // Not at once: what becomes of a proposal must not be told before its ticket is known.
+      request: (request) => queueMicrotask(() => ask(driver, request)),
+      leaseHeld: () => clock.now() < driver.leaseUntil,
+    });
+    const driver: Driver = new Driver({
+      options,
+      store,
+      machine: this.#observedMachine(consensus.machine),
+      clock,
+      random,
+      logger: nullLogger,
+      transport: {
+        send: (outbound) => network.send(this.id, outbound),
+        sendSnapshot: (to, term, snapshot) => network.sendSnapshot(this.id, to.id, term, snapshot),
+      },
+      onSettle: (settlement) => consensus.settle(settlement),
+      onLease: () => {},
+      fatal: (error) => around.fatal(this.id, error),
+    });
+    this.#life = { driver, store, machine, consensus };
+    if (members !== undefined && (await isFresh(disk, directory))) {
+      await bootstrap(disk, directory, members);
+    }
+    await driver.start();
+    around.started(this.id);
+  }
+
+  #observedStore(): RaftStore {
+    const { around, clock, disk, options, segmentBytes } = this.#parts;
+    const { checkers } = around;
+    const store = new DiskRaftStore({
+      disk,
+      directory,
+      clock,
+      logger: nullLogger,
+      trailingEntries: options.snapshotTrailing,
+      autoRecovery: false,
+      segmentBytes,
+      spareSegments: 1,
+    });
+    return {
+      load: async () => {
+        const loaded = await store.load();
+        around.log(this.id, () => `loaded ${loaded.entries.length} entries, term ${loaded.vote.term}`);
+        checkers.loaded(this.id, loaded);
+        return loaded;
+      },
+      persist: async (write) => {
+        around.persisting(this.id, write);
+        checkers.persisting(this.id, write);
+        await store.persist(write);
+        around.log(this.id, () => `durable: write ${write.write}`);
+        checkers.persisted(this.id, write.write);
+      },
+      writeSnapshot: async (snapshot) => {
+        await store.writeSnapshot(snapshot);
+        around.log(this.id, () => `snapshot of ${snapshot.meta.index} is on disk`);
+        checkers.snapshotWritten(this.id, snapshot.meta);
+      },
+      openSnapshot: (meta) => store.openSnapshot(meta),
+      receiveSnapshot: (meta, chunks) => store.receiveSnapshot(meta, chunks),
+      close: () => store.close(),
+    };
+  }
+
+  #observedMachine(machine: StateMachine): StateMachine {
+    const { around } = this.#parts;
+    const { checkers } = around;
+    return {
+      apply: (entries) => {
+        around.applying(this.id, entries);
+        checkers.applied(this.id, entries);
+        machine.apply(entries);
+      },
+      transition: (transition) => {
+        around.log(this.id, () => describeTransition(transition));
+        checkers.transition(this.id, transition);
+        machine.transition(transition);
+      },
+      takeSnapshot: () => machine.takeSnapshot(),
+      restore: async (snapshot) => {
+        await machine.restore(snapshot);
+        around.restored(this.id, snapshot.meta);
+      },
+    };
+  }
+}
+
+/** Every host has one directory on a disk of its own. */
+export const directory = dirname('/data/.');
+
+function ask(driver: Driver, request: RaftRequest): void {
+  switch (request.type) {
+    case 'propose':
+      return driver.propose(request.term, request.ticket, request.command);
+    case 'read':
+      return driver.read(request.ticket);
+    case 'change':
+      return driver.change(request.ticket, request.change);
+    case 'transfer':
+      return driver.transfer(request.ticket, request.to);
+  }
+}

@@ -1,0 +1,134 @@
+import { assert } from '../../src/base/assert.ts';
+import type { Term } from '../../src/base/ids.ts';
+import type { Proposer } from '../../src/sql/state-machine.ts';
+import type { Applied, Ticket, Transition } from '../../src/raft/events.ts';
+import type { StateMachine } from '../../src/raft/ports.ts';
+import type { Snapshot, SnapshotData } from '../../src/raft/types.ts';
+import { type Chain, emptyChain, extendChain } from './chain.ts';
+
+/** What becomes of a write: `lost` says that it may or may not be committed one day. */
+export type WriteOutcome = 'committed' | 'lost';
+
+/** A command: `register := value`, and a size for the sake of variety. */
+export function encodeWrite(register: number, value: number, words: number): Buffer {
+  const data = Buffer.alloc(8 + 8 * words);
+  data.writeUInt32LE(register, 0);
+  data.writeUInt32LE(value, 4);
+  return data;
+}
+
+interface Proposed {
+  readonly ticket: Ticket;
+  readonly done: (outcome: WriteOutcome) => void;
+}
+
+/**
+ * The cheap machine of the simulator: numbered registers. It treats its own proposals and the loss of
+ * leadership as the SQL state machine does, and remembers by a hash what it applied.
+ */
+export class RegisterMachine implements StateMachine {
+  #registers = new Map<number, number>();
+  #index = 0;
+  #chain: Chain = emptyChain;
+  #transition: Transition | undefined;
+  #proposed: Proposed[] = [];
+  #held: (readonly Applied[])[] | undefined;
+
+  /** The newest entry applied. */
+  get index(): number {
+    return this.#index;
+  }
+
+  /** Hash of everything applied. */
+  get chain(): Chain {
+    return this.#chain;
+  }
+
+  /** The term in which clients may read and write here. */
+  get leadingTerm(): Term | undefined {
+    const transition = this.#transition;
+    return transition?.state === 'leader' && transition.ready ? transition.term : undefined;
+  }
+
+  /** Leading, and handing leadership over: writes are refused. */
+  get transferring(): boolean {
+    return this.#transition?.transferring === true;
+  }
+
+  read(register: number): number | undefined {
+    return this.#registers.get(register);
+  }
+
+  /** All registers, in the order of their numbers: to be compared. */
+  get image(): string {
+    return [...this.#registers].sort(([a], [b]) => a - b).join(' ');
+  }
+
+  /** Proposes a write; `done` is called once, unless this machine dies first. */
+  write(command: Buffer, proposer: Proposer, done: Proposed['done']): void {
+    const term = this.leadingTerm;
+    assert(term !== undefined, 'only a leader is asked to write');
+    const ticket = proposer.propose(term, command);
+    this.#proposed.push({ ticket, done });
+  }
+
+  apply(entries: readonly Applied[]): void {
+    if (this.#held !== undefined) {
+      this.#held.push(entries);
+      return;
+    }
+    const done: Proposed[] = [];
+    for (const { entry, ticket } of entries) {
+      assert(entry.index === this.#index + 1, `entry ${entry.index} is applied after ${this.#index}`);
+      this.#index = entry.index;
+      this.#chain = extendChain(this.#chain, entry);
+      if (entry.type === 'command') {
+        this.#registers.set(entry.data.readUInt32LE(0), entry.data.readUInt32LE(4));
+      }
+      if (ticket === undefined) continue;
+      const proposed = this.#proposed.shift();
+      assert(proposed?.ticket === ticket, 'proposals commit in the order they were made');
+      done.push(proposed);
+    }
+    for (const proposed of done) proposed.done('committed');
+  }
+
+  transition(transition: Transition): void {
+    const before = this.#transition;
+    this.#transition = transition;
+    const led = before?.state === 'leader';
+    if (!led || (transition.state === 'leader' && transition.term === before.term)) return;
+    for (const proposed of this.#proposed.splice(0)) proposed.done('lost');
+  }
+
+  takeSnapshot(): SnapshotData {
+    assert(this.#held === undefined, 'a snapshot is taken between restores');
+    const { low, high } = this.#chain;
+    const content = Buffer.from(
+      JSON.stringify({ index: this.#index, low, high, registers: [...this.#registers] }),
+    );
+    return {
+      sizeBytes: content.length,
+      async *chunks() {
+        for (let at = 0; at < content.length; at += 32) yield content.subarray(at, at + 32);
+      },
+      release: () => {},
+    };
+  }
+
+  async restore({ meta, data }: Snapshot): Promise<void> {
+    assert(this.leadingTerm === undefined, 'a leader needs no snapshot');
+    assert(this.#held === undefined, 'one restore at a time');
+    this.#held = [];
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of data.chunks()) chunks.push(Buffer.from(chunk));
+    const { index, low, high, registers } = JSON.parse(Buffer.concat(chunks).toString());
+    assert(index === meta.index, `a snapshot of entry ${index} says that it is of ${meta.index}`);
+    this.#index = index;
+    this.#chain = { low, high };
+    this.#registers = new Map(registers);
+    const held = this.#held;
+    this.#held = undefined;
+    for (const entries of held) this.apply(entries);
+  }
+}
