@@ -15,26 +15,18 @@ export declare function ioUringObstacle(): string | null;
  */
 export declare function allocateArena(sizeBytes: number): ArrayBuffer;
 
-/**
- * Opens an existing file for durable writes and returns its descriptor. `direct` bypasses the page cache; then
- * memory, length and position of every write must be multiples of 4096.
- */
-export declare function openFile(path: string, direct: boolean): number;
-
-/** Closes a descriptor of `openFile`. No write to it may be in flight. */
-export declare function closeFile(descriptor: number): void;
-
 /** Carries out durable writes on the calling thread's event loop, main thread or worker. */
 export declare class DurableWriter {
   /**
    * `onCompletions(count)` is called once per wake-up, after `count` pairs of (ticket, result) were put into
    * `completions`; a result is the number of bytes written or a negative errno. `completions` holds at least
-   * 2 * maxInFlight() elements. Throws where io_uring is asked for and not available.
+   * 2 * maxInFlight() elements and must not be transferred. Throws where io_uring is asked for and not available.
    */
   constructor(ioUring: boolean, onCompletions: (count: number) => void, completions: Int32Array)
   /**
    * Starts a durable write of all of `source` and returns its ticket. `source` must not be changed before its
-   * completion; it may be dropped.
+   * completion; it may be dropped, but not transferred. `descriptor` must stay open until then. Throws when
+   * maxInFlight() writes are in flight, and for good once the kernel refused a submission.
    */
   write(descriptor: number, source: Uint8Array, position: number): number
   /** Waits for the writes in flight, without calling back, and frees everything. Idempotent. */

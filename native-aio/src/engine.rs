@@ -138,12 +138,10 @@ impl Engine {
         Ok(ticket)
     }
 
-    /// Collects completions and tells JavaScript, once.
-    unsafe fn complete(&mut self) {
-        let mut scope = null_mut();
+    /// Puts what has completed into the caller's array; returns how many pairs.
+    unsafe fn collect(&mut self) -> u32 {
         let mut count = 0usize;
         let (env, pairs) = (self.env, self.completions);
-        unsafe { sys::napi_open_handle_scope(env, &mut scope) };
         let (pinned, free) = (&mut self.pinned, &mut self.free_tickets);
         let mut collect = |completion: Completion| unsafe {
             let ticket = completion.ticket as usize;
@@ -158,16 +156,30 @@ impl Engine {
             Backend::Ring(ring) => ring.drain(&mut collect),
             Backend::Thread(thread) => thread.drain(&mut collect),
         }
-        if self.in_flight() == 0 {
+        if count > 0 && self.in_flight() == 0 {
             if let Some(uv) = uv() {
                 unsafe { (uv.unreference)(self.handle) };
             }
         }
+        count as u32
+    }
+}
+
+/// Collects completions and tells JavaScript, once.
+///
+/// # Safety
+/// `engine` is open, and this runs on its thread.
+unsafe fn complete(engine: *mut Engine) {
+    let mut scope = null_mut();
+    unsafe {
+        let (env, context, on_completions) = ((*engine).env, (*engine).context, (*engine).on_completions);
+        sys::napi_open_handle_scope(env, &mut scope);
+        let count = (*engine).collect();
         if count > 0 {
-            // The last use of `self`: JavaScript may close the engine.
-            unsafe { call_back(env, self.context, self.on_completions, count as u32) };
+            // The engine is not used after this: JavaScript may write with it or close it.
+            call_back(env, context, on_completions, count);
         }
-        unsafe { sys::napi_close_handle_scope(env, scope) };
+        sys::napi_close_handle_scope(env, scope);
     }
 }
 
@@ -235,7 +247,7 @@ extern "C" fn on_wake(handle: *mut uv::Handle) {
     unsafe {
         let engine: *mut Engine = (uv.handle_get_data)(handle).cast();
         if !(*engine).slot.get().is_null() {
-            (*engine).complete();
+            complete(engine);
         }
     }
 }

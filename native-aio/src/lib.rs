@@ -15,9 +15,15 @@ use engine::{Callbacks, Engine, Slot, MAX_IN_FLIGHT};
 use napi::bindgen_prelude::{Env, Error, JsValue, Result, Status, Unknown};
 use napi::sys;
 use napi_derive::napi;
-use std::ffi::{c_void, CString};
+use std::ffi::c_void;
 use std::io;
 use std::ptr::null_mut;
+
+/// A result is an i32, and the kernel takes no more than this in one request.
+const MAX_WRITE_BYTES: usize = 0x7fff_f000;
+
+/// The largest integer of a JavaScript number.
+const MAX_POSITION: f64 = 9_007_199_254_740_991.0;
 
 /// Version of this addon; the loader refuses another one than its own.
 #[napi]
@@ -71,29 +77,6 @@ extern "C" fn release_arena(_env: sys::napi_env, _data: *mut c_void, arena: *mut
     drop(unsafe { Box::from_raw(arena.cast::<Arena>()) });
 }
 
-/// Opens an existing file for durable writes and returns its descriptor. `direct` bypasses the page cache; then
-/// memory, length and position of every write must be multiples of 4096.
-#[napi]
-pub fn open_file(path: String, direct: bool) -> Result<i32> {
-    let path = CString::new(path).map_err(|_| Error::new(Status::InvalidArg, "the path holds a NUL"))?;
-    let flags = libc::O_WRONLY | libc::O_CLOEXEC | if direct { libc::O_DIRECT } else { 0 };
-    // SAFETY: a plain system call on a NUL-terminated path.
-    match unsafe { libc::open(path.as_ptr(), flags) } {
-        descriptor if descriptor >= 0 => Ok(descriptor),
-        _ => Err(io_error(io::Error::last_os_error())),
-    }
-}
-
-/// Closes a descriptor of `openFile`. No write to it may be in flight.
-#[napi]
-pub fn close_file(descriptor: i32) -> Result<()> {
-    // SAFETY: the descriptor came from `open_file`.
-    match unsafe { libc::close(descriptor) } {
-        0 => Ok(()),
-        _ => Err(io_error(io::Error::last_os_error())),
-    }
-}
-
 /// Carries out durable writes on the calling thread's event loop, main thread or worker.
 #[napi]
 pub struct DurableWriter {
@@ -104,7 +87,7 @@ pub struct DurableWriter {
 impl DurableWriter {
     /// `onCompletions(count)` is called once per wake-up, after `count` pairs of (ticket, result) were put into
     /// `completions`; a result is the number of bytes written or a negative errno. `completions` holds at least
-    /// 2 * maxInFlight() elements. Throws where io_uring is asked for and not available.
+    /// 2 * maxInFlight() elements and must not be transferred. Throws where io_uring is asked for and not available.
     #[napi(constructor)]
     pub fn new(
         env: Env,
@@ -112,8 +95,8 @@ impl DurableWriter {
         #[napi(ts_arg_type = "(count: number) => void")] on_completions: Unknown,
         #[napi(ts_arg_type = "Int32Array")] completions: Unknown,
     ) -> Result<Self> {
-        let (data, length) = typed_array(env.raw(), completions.raw())?;
-        if length < MAX_IN_FLIGHT as usize * 8 {
+        let (data, length) = typed_array(env.raw(), completions.raw(), sys::TypedarrayType::int32_array)?;
+        if length < MAX_IN_FLIGHT as usize * 2 {
             return Err(Error::new(Status::InvalidArg, "completions is too short"));
         }
         let callbacks = Callbacks {
@@ -127,7 +110,8 @@ impl DurableWriter {
     }
 
     /// Starts a durable write of all of `source` and returns its ticket. `source` must not be changed before its
-    /// completion; it may be dropped.
+    /// completion; it may be dropped, but not transferred. `descriptor` must stay open until then. Throws when
+    /// maxInFlight() writes are in flight, and for good once the kernel refused a submission.
     #[napi]
     pub fn write(
         &self,
@@ -140,7 +124,13 @@ impl DurableWriter {
         if engine.is_null() {
             return Err(Error::new(Status::Closing, "the writer is closed"));
         }
-        let (bytes, length) = typed_array(env.raw(), source.raw())?;
+        let (bytes, length) = typed_array(env.raw(), source.raw(), sys::TypedarrayType::uint8_array)?;
+        if length > MAX_WRITE_BYTES {
+            return Err(Error::new(Status::InvalidArg, "the write is too large"));
+        }
+        if !(0.0..=MAX_POSITION).contains(&position) || position.fract() != 0.0 {
+            return Err(Error::new(Status::InvalidArg, "the position is not a byte of a file"));
+        }
         // SAFETY: the engine is open (its slot is set), and `source` owns `bytes`.
         let started =
             unsafe { (*engine).write(descriptor, source.raw(), bytes, length as u32, position as u64) };
@@ -164,22 +154,21 @@ impl Drop for DurableWriter {
     }
 }
 
-/// Address and byte length of a typed array.
-fn typed_array(env: sys::napi_env, value: sys::napi_value) -> Result<(*mut u8, usize)> {
+/// Address and length, in elements, of a typed array of this kind.
+fn typed_array(
+    env: sys::napi_env,
+    value: sys::napi_value,
+    wanted: sys::napi_typedarray_type,
+) -> Result<(*mut u8, usize)> {
     let (mut kind, mut length, mut data) = (0, 0usize, null_mut());
     // SAFETY: all out parameters are valid; a value of another type is a status, not a crash.
     let status = unsafe {
         sys::napi_get_typedarray_info(env, value, &mut kind, &mut length, &mut data, null_mut(), null_mut())
     };
-    if status != sys::Status::napi_ok {
-        return Err(Error::new(Status::InvalidArg, "expected a typed array"));
+    if status != sys::Status::napi_ok || kind != wanted {
+        return Err(Error::new(Status::InvalidArg, "expected a typed array of another kind"));
     }
-    let element_size = match kind {
-        sys::TypedarrayType::int32_array => 4,
-        sys::TypedarrayType::uint8_array => 1,
-        _ => return Err(Error::new(Status::InvalidArg, "expected an Int32Array or Uint8Array")),
-    };
-    Ok((data.cast(), length * element_size))
+    Ok((data.cast(), length))
 }
 
 fn io_error(error: io::Error) -> Error {

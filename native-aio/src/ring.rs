@@ -1,7 +1,7 @@
 //! Durable writes through one io_uring. Knows nothing of Node: unit tests drive it directly.
 
 use crate::request::{Completion, Request};
-use io_uring::{opcode, types, IoUring};
+use io_uring::{opcode, types, EnterFlags, IoUring, Probe};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -9,9 +9,15 @@ use std::os::fd::{AsRawFd, RawFd};
 /// request cost half the CPU of a linked write and fdatasync.
 const DURABLE: i32 = libc::RWF_DSYNC;
 
+/// How often the kernel is asked again when it has no memory for a request right now.
+const SUBMIT_ATTEMPTS: usize = 16;
+
 pub struct Ring {
     ring: IoUring,
     in_flight: usize,
+    /// The kernel refused an entry that is still in the queue: nothing may be submitted any more, since its
+    /// bytes are not kept alive.
+    broken: bool,
 }
 
 impl Ring {
@@ -20,7 +26,12 @@ impl Ring {
         // Flags 0 on purpose: with DEFER_TASKRUN the ring's descriptor never becomes readable, and then the
         // event loop would wait for ever.
         let ring = IoUring::builder().dontfork().build(entries)?;
-        Ok(Ring { ring, in_flight: 0 })
+        let mut probe = Probe::new();
+        ring.submitter().register_probe(&mut probe)?;
+        if !probe.is_supported(opcode::Write::CODE) {
+            return Err(io::Error::from_raw_os_error(libc::ENOSYS));
+        }
+        Ok(Ring { ring, in_flight: 0, broken: false })
     }
 
     /// Becomes readable when a write has completed.
@@ -38,11 +49,28 @@ impl Ring {
             .rw_flags(DURABLE)
             .build()
             .user_data(u64::from(request.ticket));
+        if self.broken {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
         // SAFETY: the caller keeps the bytes alive; the queue holds a copy of the entry.
         unsafe { self.ring.submission().push(&entry) }
             .map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))?;
-        self.ring.submit()?;
+        if let Err(error) = self.hand_over() {
+            self.broken = true;
+            return Err(error);
+        }
         self.in_flight += 1;
+        Ok(())
+    }
+
+    fn hand_over(&mut self) -> io::Result<()> {
+        for attempt in 1.. {
+            match self.ring.submit() {
+                Ok(_) => break,
+                Err(error) if attempt < SUBMIT_ATTEMPTS && is_passing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
         Ok(())
     }
 
@@ -57,13 +85,22 @@ impl Ring {
     /// Blocks until the kernel owns no buffer of ours any more.
     pub fn wait_all(&mut self) {
         while self.in_flight > 0 {
-            if self.ring.submit_and_wait(1).is_err_and(|error| error.raw_os_error() != Some(libc::EINTR)) {
+            // SAFETY: no argument is passed. Submits nothing: what a broken ring has left must stay there.
+            let waited = unsafe {
+                self.ring.submitter().enter::<libc::sigset_t>(0, 1, EnterFlags::GETEVENTS.bits(), None)
+            };
+            if waited.is_err_and(|error| !is_passing(&error)) {
                 // The ring itself is broken; closing it cancels what is left.
                 return;
             }
             self.drain(|_| {});
         }
     }
+}
+
+/// Says nothing about the request: to be tried again.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY))
 }
 
 impl Drop for Ring {

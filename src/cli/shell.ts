@@ -50,11 +50,11 @@ class Shell {
       input: terminal.in,
       output: terminal.out,
       terminal: terminal.in.isTTY === true,
-      history: readHistory(),
+      history: readHistory(terminal),
       historySize: HISTORY_LINES,
       removeHistoryDuplicates: true,
     });
-    this.#lines.on('history', writeHistory);
+    this.#lines.on('history', (lines) => writeHistory(terminal, lines));
     this.#lines.on('SIGINT', () => this.#interrupt());
   }
 
@@ -164,22 +164,22 @@ function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`;
 }
 
-function historyPath(): string {
-  return join(homedir(), '.dqlited_history');
+function historyPath({ environment }: Terminal): string {
+  return join(environment.HOME ?? homedir(), '.dqlited_history');
 }
 
 /** Newest first, as readline wants it. */
-function readHistory(): string[] {
+function readHistory(terminal: Terminal): string[] {
   try {
-    return readFileSync(historyPath(), 'utf8').split('\n').filter(Boolean).reverse();
+    return readFileSync(historyPath(terminal), 'utf8').split('\n').filter(Boolean).reverse();
   } catch {
     return [];
   }
 }
 
-function writeHistory(lines: readonly string[]): void {
+function writeHistory(terminal: Terminal, lines: readonly string[]): void {
   try {
-    writeFileSync(historyPath(), `${[...lines].reverse().join('\n')}\n`, { mode: 0o600 });
+    writeFileSync(historyPath(terminal), `${[...lines].reverse().join('\n')}\n`, { mode: 0o600 });
   } catch {
     // A home that cannot be written has no history.
   }

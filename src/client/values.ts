@@ -13,31 +13,20 @@ export type ColumnValue = null | boolean | number | bigint | string | Date | Uin
 /** How integers come back: `mixed` as numbers where that is exact, else as bigints; or always as bigints. */
 export type Integers = 'mixed' | 'bigint';
 
-/** The wire value of a parameter. */
+/** The wire value of a parameter. @throws ClientError `misuse` for what cannot be bound */
 export function toWire(parameter: Parameter): Value {
   if (parameter === null || parameter === undefined) return { type: 'null' };
-  switch (typeof parameter) {
-    case 'string':
-      return { type: 'text', value: parameter };
-    case 'bigint':
-      return integer(parameter);
-    case 'boolean':
-      return { type: 'boolean', value: parameter ? 1n : 0n };
-    case 'number':
-      return Number.isSafeInteger(parameter)
-        ? integer(BigInt(parameter))
-        : { type: 'float', value: parameter };
-    case 'object':
-      return parameter instanceof Date
-        ? { type: 'iso8601', value: isoText(parameter) }
-        : { type: 'blob', value: parameter };
-    case 'function':
-      throw new Error('TODO: Not implemented yet');
-    case 'symbol':
-      throw new Error('TODO: Not implemented yet');
-    case 'undefined':
-      throw new Error('TODO: Not implemented yet');
+  if (typeof parameter === 'string') return { type: 'text', value: parameter };
+  if (typeof parameter === 'bigint') return integer(parameter);
+  if (typeof parameter === 'boolean') return { type: 'boolean', value: parameter ? 1n : 0n };
+  if (typeof parameter === 'number') {
+    return Number.isSafeInteger(parameter)
+      ? integer(BigInt(parameter))
+      : { type: 'float', value: parameter };
   }
+  if (parameter instanceof Date) return { type: 'iso8601', value: isoText(parameter) };
+  if (parameter instanceof Uint8Array) return { type: 'blob', value: parameter };
+  throw new ClientError('misuse', `a ${typeof parameter} cannot be a parameter`);
 }
 
 /** The JavaScript value of a wire value. */
@@ -71,6 +60,7 @@ function isSafe(value: bigint): boolean {
 
 /** As Go clients write times, so that both read what the other wrote: `2006-01-02 15:04:05.123+00:00`. */
 function isoText(date: Date): string {
+  if (Number.isNaN(date.getTime())) throw new ClientError('misuse', 'an invalid date');
   return date.toISOString().replace('T', ' ').replace('Z', '+00:00');
 }
 

@@ -38,7 +38,7 @@ export interface DriverParts {
   readonly fatal: (error: unknown) => void;
 }
 
-/** What a step may cost at most before the loop goes on with other work. */
+/** Proposals of one leadership that wait to become one event. */
 interface Proposals {
   readonly term: Term;
   readonly proposals: { readonly ticket: Ticket; readonly command: Buffer }[];

@@ -58,7 +58,7 @@ export function trackMembers(core: Core, leader: Leader): void {
     leader.progress.set(server.id, new Progress((core.log.lastIndex + 1) as Index, core.now));
   }
   for (const id of leader.progress.keys()) if (!ids.has(id)) leader.progress.delete(id);
-  leader.beatAt = Math.min(leader.beatAt, core.now) as Instant;
+  if (leader.beatAt === forever) leader.beatAt = core.now;
 }
 
 /**

@@ -29,7 +29,10 @@ export interface RaftStore {
   close(): Promise<void>;
 }
 
-/** The links to the other servers. Messages may be lost, never changed. */
+/**
+ * The links to the other servers. Messages may be lost or overtake each other, but are never changed, and never
+ * arrive twice: the answers of servers that do not number them are counted (progress.ts).
+ */
 export interface Transport {
   send(outbound: Outbound): void;
   /** Streams a snapshot; resolves to whether it left whole. */

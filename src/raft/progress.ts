@@ -2,6 +2,7 @@ import type { RaftOptions } from './options.ts';
 import type { Rounds } from './rounds.ts';
 import type { Index, Instant } from './types.ts';
 
+/** Most messages that are sent at once to make up for lost answers. */
 const maxBurst = 16;
 const never = Number.NEGATIVE_INFINITY as Instant;
 
@@ -21,7 +22,6 @@ export class Progress {
   /** It followed this leader in this round, at this instant (leases, ReadIndex). */
   contactRound = 0;
   contactAt = never;
-  sentAt = never;
   /** False from a broken link until the next answer. */
   reachable = true;
   /** Its answers carry rounds. */
@@ -118,7 +118,6 @@ export class Progress {
 
   /** Any message that will be answered at most once left in `round`. */
   sent(now: Instant, round: number): void {
-    this.sentAt = now;
     if (!this.echoes && this.#probe === undefined) {
       this.#probe = { round, ahead: this.#unanswered, since: now };
     }

@@ -67,6 +67,8 @@ export function advanceTransfer(core: Core, leader: Leader, again: boolean): voi
     return;
   }
   if (leader.progress.get(target.id)?.match !== log.lastIndex) return;
+  // Those who proposed what is not yet committed could not be told what became of it.
+  if (core.commitIndex < log.lastIndex) return;
   const { lastIndex, lastTerm } = log;
   if (transfer.sentIndex === lastIndex && !again) return;
   transfer.sentIndex = lastIndex;

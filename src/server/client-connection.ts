@@ -16,7 +16,11 @@ export class ClientConnection implements Output {
   readonly #session: Session;
   readonly #adoptPeer: AdoptPeer;
   #listening = true;
-  readonly #onData = (bytes: Buffer): void => this.#session.receive(bytes);
+  #receivedAt = performance.now();
+  readonly #onData = (bytes: Buffer): void => {
+    this.#receivedAt = performance.now();
+    this.#session.receive(bytes);
+  };
   readonly #onDrain = (): void => this.#session.drained();
   readonly #onError: (error: Error) => void;
   readonly #onClose = (): void => this.#session.close();
@@ -31,6 +35,11 @@ export class ClientConnection implements Output {
     socket.on('drain', this.#onDrain);
     socket.on('error', this.#onError);
     socket.on('close', this.#onClose);
+  }
+
+  /** When something was last received, on the clock of `performance.now`. */
+  get receivedAt(): number {
+    return this.#receivedAt;
   }
 
   write(bytes: Uint8Array): void {

@@ -1,6 +1,8 @@
 import type { Socket } from 'node:net';
 import type { ServerId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
+import { describeServer } from '../client/cluster.ts';
+import { untilAborted } from '../client/deadline.ts';
 import { Gateway } from '../gateway/gateway.ts';
 import { defaultSessionLimits, type SessionLimits } from '../gateway/limits.ts';
 import { textOfName } from '../protocol/kinds.ts';
@@ -23,12 +25,18 @@ import { nodeClock } from './node-clock.ts';
 import { peerLimits } from './peer-limits.ts';
 import { PlaceInCluster } from './place-in-cluster.ts';
 import { type RaftHost, startRaft } from './raft-host.ts';
+import { handOverVote } from './role-handover.ts';
+import { RoleManager } from './role-manager.ts';
 import { reasonForNoLeader, serverStatuses } from './status-report.ts';
 
 /** Bytes from other servers that may wait for the disk and for the databases. */
 const BACKLOG_BYTES = 64 * 1024 ** 2;
 /** How often a stopping daemon looks whether the last requests are answered. */
 const DRAIN_POLL_MS = 10;
+/** The part of --stop-timeout that handing over leadership and vote may take. */
+const HANDOVER_SHARE = 0.5;
+/** How long a server that leads no more must have heard nothing until it closes: clients go elsewhere by themselves. */
+const QUIET_MS = 100;
 
 /** What a daemon is started with besides its configuration. */
 export interface DaemonParts {
@@ -55,6 +63,7 @@ export class Daemon {
   readonly #raft: RaftHost;
   readonly #gateway: Gateway;
   readonly #listener: Listener;
+  readonly #roles: RoleManager;
   readonly #connections = new Set<ClientConnection>();
   readonly #stopping = new AbortController();
   readonly #startedAt = performance.now();
@@ -138,6 +147,7 @@ export class Daemon {
       onConnection: (socket) => this.#accept(socket),
       logger,
     });
+    this.#roles = this.#roleManager();
   }
 
   /** The address that clients and servers use. */
@@ -180,18 +190,18 @@ export class Daemon {
   }
 
   /**
-   * Accepts no more, hands leadership over, lets the requests under way finish (no longer than --stop-timeout),
-   * closes the connections, the log and the data directory.
+   * Accepts no more, hands leadership and vote over, lets the requests under way finish (no longer than
+   * --stop-timeout), closes the connections, the log and the data directory.
    */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#roles.stop();
     this.#listener.stopAccepting();
-    for (const connection of this.#connections) connection.stopReading();
     const deadline = performance.now() + this.#parts.config.stopTimeout;
-    await this.#handOver();
-    while (this.#gateway.busySessionCount > 0 && performance.now() < deadline) {
-      await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
-    }
+    // Until they have gone clients are told that another server leads: a closed connection would leave them in doubt.
+    if (await this.#handOver()) await this.#until(() => this.#isQuiet, deadline);
+    for (const connection of this.#connections) connection.stopReading();
+    await this.#until(() => this.#gateway.busySessionCount === 0, deadline);
     this.#control?.close();
     await this.#listener.closeConnections();
     await this.#raft.stop();
@@ -204,6 +214,10 @@ export class Daemon {
     const { logger } = this.#parts;
     const status = (): Promise<Status> => this.status();
     this.#control = await serveControl(this.#directory.path, { status }, logger);
+    if (this.#parts.config.roleManagement) {
+      this.#place.onChange = () => this.#roles.wake();
+      void this.#roles.run();
+    }
     await this.#join();
     const { id } = this.#identity;
     await this.#place.until((transition) => transition.ready || !isOnlyVoter(transition, id));
@@ -224,17 +238,53 @@ export class Daemon {
     socket.once('close', () => this.#connections.delete(connection));
   }
 
-  /** The others need no election when the leader that goes names its successor. */
-  async #handOver(): Promise<void> {
+  /** The others need no election when the leader that goes names its successor. True when there are others. */
+  async #handOver(): Promise<boolean> {
+    const { config, logger } = this.#parts;
     const { transition } = this.#raft.consensus;
     const { servers } = transition.configuration;
-    const others = servers.filter(({ id, role }) => id !== this.#identity.id && role === 'voter');
-    if (transition.state !== 'leader' || others.length === 0) return;
+    const self = this.#identity.id;
+    if (!servers.some(({ id, role }) => id !== self && role === 'voter')) return false;
+    const signal = AbortSignal.timeout(HANDOVER_SHARE * config.stopTimeout);
     try {
-      await this.#raft.consensus.transfer(undefined);
+      if (transition.state === 'leader') {
+        await untilAborted(this.#raft.consensus.transfer(undefined), signal);
+      }
     } catch (error) {
-      this.#parts.logger.warn({ err: error }, 'leadership could not be handed over');
+      logger.warn({ err: error }, 'leadership could not be handed over');
     }
+    if (config.roleManagement) {
+      await handOverVote({ self, servers, describe: describeServer, signal, logger });
+    }
+    return true;
+  }
+
+  get #isQuiet(): boolean {
+    const latest = Math.max(...[...this.#connections].map(({ receivedAt }) => receivedAt));
+    return this.#gateway.busySessionCount === 0 && performance.now() - latest >= QUIET_MS;
+  }
+
+  async #until(condition: () => boolean, deadline: number): Promise<void> {
+    while (!condition() && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
+    }
+  }
+
+  #roleManager(): RoleManager {
+    const { config, logger } = this.#parts;
+    const { failureDomain } = config;
+    return new RoleManager({
+      self: this.#identity.id,
+      targets: { voters: config.voters, standbys: config.standbys },
+      intervalMs: config.roleInterval,
+      electionTimeoutMs: electionTimeoutMs(config),
+      consensus: this.#raft.consensus,
+      status: async () => (await this.#raft.status()).raft,
+      describe: describeServer,
+      describeSelf: () => ({ failureDomain, weight: this.#gateway.weight }),
+      clock: nodeClock,
+      logger,
+    });
   }
 }
 
@@ -250,15 +300,19 @@ interface Built {
 }
 
 /** The election timeout is 15 times the latency, the heartbeat 1.5 times, as in C dqlite. */
+function electionTimeoutMs({ networkLatency }: Config): number {
+  return 15 * networkLatency;
+}
+
 function raftHostOptions(
   config: Config,
   identity: Identity,
   directory: string,
 ): Parameters<typeof startRaft>[0] {
-  const electionTimeoutMs = 15 * config.networkLatency;
+  const timeoutMs = electionTimeoutMs(config);
   const raft = raftOptions({
     id: identity.id,
-    electionTimeoutMs,
+    electionTimeoutMs: timeoutMs,
     heartbeatMs: 1.5 * config.networkLatency,
     snapshotThreshold: config.snapshotThreshold,
     snapshotTrailing: config.snapshotTrailing,
@@ -268,7 +322,7 @@ function raftHostOptions(
     node: {
       self: identity,
       raft,
-      peers: peerLimits(electionTimeoutMs),
+      peers: peerLimits(timeoutMs),
       backlogBytes: BACKLOG_BYTES,
     },
     storage: {

@@ -115,6 +115,20 @@ export const settings = {
     group: 'cluster',
     doc: 'Wanted number of standbys, which hold the data and replace lost voters',
   }),
+  roleManagement: setting({
+    kind: flag,
+    fallback: true,
+    group: 'cluster',
+    doc: 'Let the leader give the members their roles',
+    note: 'Off: roles change by `dqlited cluster assign` only. The settings of the server that leads count.',
+  }),
+  roleInterval: setting({
+    kind: integer('MS', 50, hour),
+    fallback: 1000,
+    group: 'cluster',
+    doc: 'How often the leader asks the members how they are, to give them their roles',
+    note: 'A member that leaves three questions unanswered and acknowledges nothing is replaced.',
+  }),
   snapshotThreshold: setting({
     kind: integer('N', 1, 1_000_000_000),
     fallback: 1024,

@@ -13,6 +13,8 @@ export class PlaceInCluster {
   readonly #identity: Identity;
   readonly #directory: DataDirectory;
   readonly #logger: Logger;
+  /** Called with every transition, after what it changes here. */
+  onChange: () => void = () => {};
   #transition: Transition | undefined;
   #waiting: { until: (transition: Transition) => boolean; resolve: () => void }[] = [];
   /** Files are written one after the other. */
@@ -57,6 +59,7 @@ export class PlaceInCluster {
     const met = this.#waiting.filter(({ until }) => until(transition));
     this.#waiting = this.#waiting.filter((waiting) => !met.includes(waiting));
     for (const { resolve } of met) resolve();
+    this.onChange();
   }
 
   #log(transition: Transition, before: Transition | undefined, sameMembers: boolean): void {

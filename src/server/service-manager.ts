@@ -14,6 +14,9 @@ export interface NotifyVariables {
   readonly WATCHDOG_USEC?: string | undefined;
 }
 
+/** A service manager that takes longer to listen is not waited for. */
+const NOTIFY_TIMEOUT_MS = 5000;
+
 /**
  * Tells systemd through its own `systemd-notify`, as Node has no datagram unix sockets: the unit needs
  * NotifyAccess=all. The watchdog is fed twice in its period, and only while `isAlive` says so: a
@@ -28,11 +31,15 @@ export function serviceManager(
   let isMissing = false;
   const notify = (...assignments: string[]): void => {
     if (isMissing) return;
-    execFile('systemd-notify', assignments, (error) => {
+    const options = { timeout: NOTIFY_TIMEOUT_MS };
+    const child = execFile('systemd-notify', assignments, options, (error) => {
       if (error === null) return;
       isMissing = (error as NodeJS.ErrnoException).code === 'ENOENT';
       logger.warn({ err: error }, 'cannot notify the service manager');
     });
+    // A daemon that has stopped does not wait until it was heard.
+    child.unref();
+    for (const pipe of [child.stdin, child.stdout, child.stderr]) pipe?.destroy();
   };
   const periodMs = Number(variables.WATCHDOG_USEC ?? 0) / 1000;
   let watchdog: NodeJS.Timeout | undefined;

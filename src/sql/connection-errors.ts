@@ -10,3 +10,8 @@ export function outOfMemory(): DqliteError {
 export function outOfRange(): DqliteError {
   return DqliteError.fromSqlite(resultCode.range, 'column index out of range');
 }
+
+/** What SQLite's parser says when its stack is full. */
+export function tooDeep(): DqliteError {
+  return DqliteError.fromSqlite(resultCode.error, 'parser stack overflow');
+}

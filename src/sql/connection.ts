@@ -2,11 +2,12 @@ import { DqliteError } from '../base/errors.ts';
 import type { Database, SpeculativeTransaction } from '../vfs/database.ts';
 import type { MainFile } from '../vfs/main-file.ts';
 import { resultCode } from '../vfs/sqlite-codes.ts';
-import { outOfMemory } from './connection-errors.ts';
+import { outOfMemory, tooDeep } from './connection-errors.ts';
 import { PresentedPragmas } from './connection-pragmas.ts';
 import { ConstantStatement, SqliteStatement } from './connection-statement.ts';
 import type { Connection, Prepared } from './engine.ts';
 import type { SqliteCore } from './engines/core.ts';
+import { nestsTooDeep } from './statement-nesting.ts';
 
 /** Virtual machine steps between two questions whether to stop: about 20 µs. */
 const stepsPerProgress = 1000;
@@ -44,6 +45,8 @@ export class SqliteConnection implements Connection {
 
   prepare(sql: Uint8Array, offset = 0): Prepared {
     const { core, file } = this;
+    // The first call for a text looks at all of it.
+    if (offset === 0 && nestsTooDeep(sql)) throw tooDeep();
     this.refreshSchema();
     // What is compiled will mostly run on the head: its schema is the one that counts.
     if (file.idle) file.startsOnHead = true;

@@ -48,13 +48,19 @@ export interface Connection {
   readonly autocommit: boolean;
   /** This connection holds the database's writer lock (a write transaction is open). */
   readonly writing: boolean;
-  /** Compiles the first statement of `sql` from byte `offset` on. */
+  /**
+   * Compiles the first statement of `sql` from byte `offset` on. Between the calls for the statements of one text,
+   * the first with offset 0, its bytes must not change.
+   */
   prepare(sql: Uint8Array, offset?: number): Prepared;
   /** `sqlite3_last_insert_rowid`: stale values stay, as clients expect. */
   lastInsertRowid(): bigint;
   /** `sqlite3_changes64`. */
   changes(): bigint;
-  /** The transaction that the last commit on this connection published, once; undefined if none. */
+  /**
+   * The oldest transaction that a commit on this connection published and that was not taken yet. One step can
+   * publish several (`PRAGMA optimize`): ask until undefined, also after a failure, and after the engine broke.
+   */
   takeCaptured(): SpeculativeTransaction | undefined;
   /**
    * The newest version that anything read on this connection since the last call depends on. A reply may
@@ -62,8 +68,9 @@ export interface Connection {
    */
   takeDependency(): number;
   /**
-   * Asks `shouldStop` every few thousand virtual machine steps while a statement runs; true ends the
-   * statement with SQLITE_INTERRUPT (9, "interrupted").
+   * Asks `shouldStop` every thousand virtual machine steps while a statement runs; true ends the statement with
+   * SQLITE_INTERRUPT (9, "interrupted"). A writing statement that ends so takes an open transaction with it: SQLite
+   * rolls back all of it. `shouldStop` must not throw.
    */
   onProgress(shouldStop: (() => boolean) | undefined): void;
   /** Rolls back what is open and frees everything, statements included. Never throws. */

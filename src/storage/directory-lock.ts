@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { UsageError } from '../base/errors.ts';
 
 /** The file on which C dqlite takes its flock. */
-export const lockFileName = 'dqlite-lock';
+const lockFileName = 'dqlite-lock';
 
 /** Held by the one process that may use a data directory. */
 export interface DirectoryLock {

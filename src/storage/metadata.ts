@@ -15,7 +15,7 @@ import { StorageError } from './errors.ts';
  * There is no checksum; 32 bytes never cross a sector. A file is created under a temporary name, so that a crash
  * leaves it whole or absent.
  */
-export const metadataBytes = 32;
+const metadataBytes = 32;
 
 /** The newest metadata of a directory; version 0 when it has none. */
 export interface Metadata {

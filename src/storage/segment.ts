@@ -30,7 +30,7 @@ export const batchHeaderBytes = 16;
 export const entryHeaderBytes = 16;
 
 /** Upper bound of entries in a batch we believe in: keeps a bad count from looking like a huge batch. */
-export const batchEntriesLimit = 1 << 20;
+const batchEntriesLimit = 1 << 20;
 
 /** Numbers of the entry types, as in the log so in the messages between nodes. */
 const entryTypes = [undefined, 'command', 'barrier', 'change'] as const;

@@ -115,11 +115,13 @@ export class MainFile {
     return resultCode.ok;
   }
 
-  /** Lets go of everything. Safe at any moment, also when SQLite did not get to the end of a call. */
+  /**
+   * Lets go of everything but what is captured, which is part of the database already. Safe at any moment, also when
+   * SQLite did not get to the end of a call.
+   */
   abandon(): void {
     if (this.#transaction !== undefined) this.#transaction.complete = false;
     this.unlock(lockLevel.none);
-    this.captured.length = 0;
   }
 
   get #lost(): boolean {

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough, Readable } from 'node:stream';
@@ -144,6 +144,43 @@ t.test('one server, from the command line', async (t) => {
 
       t.match(ended, { code: done, out: '' });
       t.match(ended.err, /rolled back: COMMIT is missing/);
+      t.equal((await sql('SELECT count(*) AS n FROM b', '--format', 'csv')).out, 'n\n0\n');
+    },
+  );
+
+  await t.test(
+    'the shell takes statements over several lines, commands, and shows an open transaction',
+    async (t) => {
+      const terminal = (stream: PassThrough): PassThrough & { isTTY: boolean } =>
+        Object.assign(stream, { isTTY: true });
+      const [input, out, err] = [
+        terminal(new PassThrough()),
+        terminal(new PassThrough()),
+        new PassThrough(),
+      ];
+      const environment = { NO_COLOR: '1', HOME: directory };
+      const ended = run(['sql', ...servers, 'app'], { in: input, out, err, environment });
+      for (const line of [
+        '.tables',
+        'SELECT',
+        ' 41 + 1 AS answer;',
+        'nonsense;',
+        'BEGIN;',
+        'INSERT INTO b VALUES (1);',
+        'ROLLBACK;',
+        '.nope',
+        '.quit',
+      ]) {
+        input.write(`${line}\r`);
+      }
+
+      t.equal(await ended, done);
+      const screen = String(out.read());
+      t.match(screen, /a\nb\n/);
+      t.match(screen, /answer\n------\n {4}42\n/);
+      t.match(screen, /app\*> /);
+      t.match(String(err.read()), /error: near "nonsense": syntax error\n[\s\S]*no command \.nope/);
+      t.match(readFileSync(join(directory, '.dqlited_history'), 'utf8'), /^ 41 \+ 1 AS answer;$/m);
       t.equal((await sql('SELECT count(*) AS n FROM b', '--format', 'csv')).out, 'n\n0\n');
     },
   );

@@ -165,6 +165,7 @@ export function failureConformance(t: Test, make: EngineMaker, limited: LimitedE
       t.throws(() => bench.connect(), EngineBroken);
 
       bench.engine.discard();
+      t.ok(b.inner.takeCaptured(), 'what was captured can still be proposed');
       a.close();
       b.close();
       t.notOk(bench.database.writing);
@@ -195,6 +196,28 @@ export function failureConformance(t: Test, make: EngineMaker, limited: LimitedE
     t.equal(Buffer.from(cursor.columnBytes(1)).toString(), 'two');
     cursor.finalize();
     t.equal(imageOf(bench.database).readUInt32BE(28), bench.database.committedPageCount);
+    t.end();
+  });
+
+  t.test('statements that nest without end are 1, and the engine lives on', (t) => {
+    const bench = new Bench(make);
+    const [a] = bench.connectAll(1) as [TestConnection];
+    const nested = (open: string, middle: string, close: string, count: number) =>
+      `SELECT ${open.repeat(count)}${middle}${close.repeat(count)}`;
+    const codes = [
+      nested('* FROM (SELECT ', '1', ')', 50_000),
+      nested('(SELECT ', '1', ')', 50_000),
+      nested('(', '1', ')', 100_000),
+      nested('abs(', '1', ')', 100_000),
+      nested('CASE WHEN 1 THEN ', '1', ' END', 20_000),
+      nested('NOT ', '1', '', 100_000),
+      nested("/* ' */ (", '1', ')', 5000),
+    ].map((sql) => codeOf(() => a.run(sql)));
+    t.same(codes, Array(7).fill(1));
+    t.equal(a.value(`SELECT length('${'('.repeat(5000)}')`), 5000n, 'text is not nesting');
+    t.equal(a.value(`SELECT 1 -- ${'('.repeat(5000)}`), 1n, 'nor is a comment');
+    t.equal(a.value(nested('(', '1', ')', 50)), 1n);
+    t.notOk(bench.engine.broken);
     t.end();
   });
 

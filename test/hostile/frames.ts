@@ -23,38 +23,59 @@ const REMOVE = 14;
 /** Nobody listens there. */
 const DEAD_ADDRESS = '127.0.0.1:21699';
 
+/** Databases that frames open, but for those with mutated names. */
+export const databaseNames = [
+  'fuzz-0',
+  'fuzz-1',
+  'fuzz-2',
+  'fuzz-3',
+  'test',
+  'test.db',
+  'gotest',
+  'shelldb',
+];
+
 /** Makes up frames: recorded requests, mutations of them, samples of every request, SQL of a small grammar. */
 export class FrameSource {
   readonly #recorded: Buffer[];
+  readonly #wellFormed: Buffer[];
   readonly #random: Random;
 
   constructor(random: Random) {
     this.#random = random;
-    this.#recorded = recordedRequests();
+    this.#recorded = recordedRequests(recordingNames);
+    const names = recordingNames.filter((name) => name !== '06-framing');
+    this.#wellFormed = recordedRequests(names).filter(
+      (bytes) => bytes.length === 8 + 8 * bytes.readUInt32LE(0),
+    );
   }
 
-  next(): Buffer {
+  /** A wild frame may well end its connection; a tame one is a request, sensible or not. */
+  next(wild: boolean): Buffer {
     const roll = this.#random.int(0, 99);
-    if (roll < 15) return this.#pick(this.#recorded);
+    if (!wild) {
+      if (roll < 20) return this.#pick(this.#wellFormed);
+      return roll < 23 ? this.#membership() : this.#sql();
+    }
     if (roll < 50) return this.#mutated(this.#pick(this.#recorded));
-    if (roll < 65) return this.#mutated(this.#sample());
-    if (roll < 70) return this.#sample();
-    if (roll < 72) return this.#membership();
-    return this.#sql();
+    if (roll < 75) return this.#mutated(this.#sample());
+    if (roll < 85) return this.#sample();
+    return this.#mutated(this.#sql());
   }
 
   /** What a connection begins with: nearly always the handshake. */
   opening(): Buffer {
     const roll = this.#random.int(0, 99);
-    if (roll < 80) return Buffer.concat([uint64(1), request.open(`fuzz-${roll % 4}`)]);
-    if (roll < 90) return uint64(1);
-    if (roll < 95) return uint64(0x86104dd760433fe5n);
+    if (roll < 92) return Buffer.concat([uint64(1), request.open(databaseNames[roll % 4] ?? '')]);
+    if (roll < 96) return uint64(1);
+    if (roll < 98) return uint64(0x86104dd760433fe5n);
     return this.#bytes(this.#random.int(0, 64));
   }
 
   #sql(): Buffer {
     const sql = randomSql(this.#random);
-    const values = Array.from({ length: this.#random.int(0, 3) }, () => this.#value());
+    const count = Math.max(0, this.#random.int(-3, 3));
+    const values = Array.from({ length: count }, () => this.#value());
     switch (this.#random.int(0, 5)) {
       case 0:
         return request.prepare(sql, this.#random.int(0, 1));
@@ -158,10 +179,10 @@ export class FrameSource {
 const MAXIMUM_FRAME_BYTES = 64 * 1024;
 
 /** The recorded requests of both sets, one by one. */
-function recordedRequests(): Buffer[] {
+function recordedRequests(names: readonly string[]): Buffer[] {
   const requests: Buffer[] = [];
   for (const set of ['master-1.18.6', 'debian-1.11.1'] as const) {
-    for (const name of recordingNames) {
+    for (const name of names) {
       for (const { direction, bytes } of recording(set, name)) {
         const isRequest = direction === 'c2s' && bytes.length >= 16;
         if (isRequest && bytes.length <= MAXIMUM_FRAME_BYTES) requests.push(withoutServers(bytes));

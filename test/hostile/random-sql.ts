@@ -6,6 +6,8 @@ type Rule = readonly string[];
 const grammar: Readonly<Record<string, Rule>> = {
   statement: [
     'CREATE TABLE IF NOT EXISTS {table} ({column} {type}, {column}2 {type})',
+    'CREATE TABLE IF NOT EXISTS {table} (x {type}, y {type})',
+    'CREATE TABLE IF NOT EXISTS {table} (x {type}, y {type})',
     'CREATE TABLE IF NOT EXISTS {table} ({column} {type} PRIMARY KEY, {column}2 {type} UNIQUE)',
     'CREATE INDEX IF NOT EXISTS {column}_i ON {table} ({column})',
     'DROP TABLE IF EXISTS {table}',

@@ -137,6 +137,8 @@ export class TestServer {
     if (effects.takeSnapshot !== undefined) {
       assert(this.snapshotJob === undefined, 'one snapshot at a time');
       assert.equal(effects.takeSnapshot.index, this.machine.index);
+      const written = this.disk.entries.at(-1)?.index ?? this.disk.snapshot?.meta.index ?? 0;
+      assert(effects.takeSnapshot.index <= written, 'the log on disk reaches the snapshot');
       this.snapshotJob = { meta: effects.takeSnapshot, state: this.machine };
     }
     if (effects.shipSnapshot !== undefined) this.#around.shipSnapshot(this, effects.shipSnapshot);

@@ -65,8 +65,9 @@ t.test('a larger term is adopted from every message, and a leader becomes a foll
 t.test('requests of a stale term are rejected, with the current term', (t) => {
   const cluster = led();
   t.match(
-    cluster.run('receive 2 appendEntries from=3 term=1 prev=2 prevTerm=2'),
-    /send 3 <- appendEntriesResult term=2 rejected=2/,
+    cluster.run('receive 2 appendEntries from=3 term=1 prev=2 prevTerm=2 round=7'),
+    /send 3 <- appendEntriesResult term=2 rejected=2 last=2 round=0/,
+    'nor is its round echoed, which was numbered in another leadership',
   );
   t.match(
     cluster.run('receive 2 requestVote from=3 term=1 last=9 lastTerm=9 disrupt=yes'),

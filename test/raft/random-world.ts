@@ -51,6 +51,7 @@ export class World implements Surroundings {
   #commands = 0;
   #ticket = 0;
   #losses = 0;
+  #pauseMs = 0;
   #calm = false;
   /** Tickets of proposals by what was proposed, of reads by what had been acknowledged before. */
   readonly #reads = new Map<number, number>();
@@ -62,6 +63,7 @@ export class World implements Surroundings {
     for (let n = 1; n <= count; n++) roles[n] = n <= 3 || this.#chance(50) ? 'voter' : 'standby';
     this.#checkers = new Checkers();
     this.#losses = this.#random.int(0, 10);
+    this.#pauseMs = this.#random.int(20, 150);
     for (let n = 1; n <= 6; n++) this.#add(n, n <= count ? roles : undefined);
   }
 
@@ -264,7 +266,7 @@ export class World implements Surroundings {
       default:
         this.#finishSnapshots();
     }
-    this.#agenda.later(this.#random.int(5, 150), () => this.#misfortune());
+    this.#agenda.later(this.#random.int(2, this.#pauseMs), () => this.#misfortune());
   }
 
   #finishSnapshots(): void {
@@ -352,6 +354,7 @@ export class World implements Surroundings {
     );
     const { configuration } = leader.raft.transition;
     const before = leader.machine.commands;
+    this.#propose(leader);
     this.#agenda.runUntil(this.#agenda.now + 2 * timeoutMs);
     assert(leader.machine.commands > before, 'commands go through after healing');
     for (const { id: member, role } of configuration.servers) {

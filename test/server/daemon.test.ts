@@ -1,13 +1,14 @@
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect as dial, type Socket } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import t from 'tap';
 import { Cluster } from '../../src/client/cluster.ts';
 import { connect } from '../../src/client/index.ts';
 import { askControl } from '../../src/server/control.ts';
 import { daemonFor, startDaemon, temporaryDirectory } from '../support/daemon.ts';
-import type { ServerProcess } from '../support/server-process.ts';
+import { freePort, type ServerProcess, startServer } from '../support/server-process.ts';
 
 async function connected(port: number): Promise<Socket> {
   const socket = dial(port, '127.0.0.1');
@@ -73,6 +74,45 @@ t.test('two servers in one data directory: the second says so and ends', async (
   t.teardown(() => daemon.kill());
 
   await t.rejects(startDaemon({ directory }), { message: /dqlited: .*(in use|uses)[^\n]*\n$/ });
+});
+
+t.test('the service manager hears of readiness, life and the end', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const told = join(directory, 'told');
+  const tools = join(directory, 'tools');
+  mkdirSync(tools);
+  writeFileSync(told, '');
+  const untilTold = async (word: string): Promise<void> => {
+    while (!readFileSync(told, 'utf8').includes(word)) await setImmediate();
+  };
+  writeFileSync(join(tools, 'systemd-notify'), `#!/bin/sh\necho "$@" >> ${told}\n`, {
+    mode: 0o755,
+  });
+  const port = await freePort();
+  const program = join(import.meta.dirname, '../../bin/dqlited');
+  const address = `127.0.0.1:${port}`;
+  const daemon = await startServer({
+    command: '/usr/bin/env',
+    args: [
+      `PATH=${tools}:${dirname(process.execPath)}`,
+      'node',
+      program,
+      'start',
+      '--address',
+      address,
+      '--data-dir',
+      join(directory, 'data'),
+    ],
+    port,
+    ready: 'ready',
+    environment: { NOTIFY_SOCKET: '/nowhere', WATCHDOG_USEC: '100000' },
+  });
+  t.teardown(() => daemon.kill());
+  await untilTold('WATCHDOG=1');
+
+  t.equal(await daemon.stop(), 0);
+  await untilTold('STOPPING=1');
+  t.match(readFileSync(told, 'utf8'), `--ready --status=serving on ${address}\n`);
 });
 
 t.test('an address that is taken is one line with the next step', async (t) => {

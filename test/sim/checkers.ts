@@ -3,7 +3,7 @@ import type { Loaded } from '../../src/raft/ports.ts';
 import { majority } from '../../src/raft/quorum.ts';
 import type { Entry, ServerId, SnapshotMeta, Vote } from '../../src/raft/types.ts';
 import { type Chain, emptyChain, sameChain } from './chain.ts';
-import { LogMirror, type MirrorEntry } from './log-mirror.ts';
+import { LogMirror, type MirrorEntry, membersOf } from './log-mirror.ts';
 
 /** A property does not hold. The message says which, where. */
 export class Violation extends Error {
@@ -77,8 +77,9 @@ export class Checkers {
     const before = this.#hosts.get(id);
     const log = new LogMirror();
     const first = entries[0];
-    if (first !== undefined && first.index > 1) log.restart(this.#before(first));
-    else if (first === undefined && snapshot !== undefined) log.restart(this.#base(snapshot));
+    const covered = snapshot === undefined ? undefined : this.#changeIn(snapshot);
+    if (first !== undefined && first.index > 1) log.restart(this.#before(first), covered);
+    else if (first === undefined && snapshot !== undefined) log.restart(this.#base(snapshot), covered);
     for (const entry of entries) this.#push(log, entry, entry.index === 1);
     if (before !== undefined) checkKept(id, before, { vote, snapshot, log });
     const base = snapshot === undefined ? undefined : this.#base(snapshot);
@@ -97,9 +98,10 @@ export class Checkers {
   /** A write is handed to the disk. */
   persisting(id: ServerId, write: Persist): void {
     const host = this.#host(id);
-    const installed = write.snapshot === undefined ? undefined : this.#base(write.snapshot.meta);
-    if (installed !== undefined) {
-      host.log.restart(installed);
+    const meta = write.snapshot?.meta;
+    const installed = meta === undefined ? undefined : this.#base(meta);
+    if (installed !== undefined && meta !== undefined) {
+      host.log.restart(installed, this.#changeIn(meta));
       host.appliedIndex = installed.index;
       host.appliedChain = installed.chain;
     }
@@ -111,7 +113,10 @@ export class Checkers {
       }
       host.log.truncateFrom(write.truncateFrom);
     }
-    const appended = write.append.map((entry) => this.#push(host.log, entry, true));
+    const appended = write.append.map((entry) => {
+      if (entry.type === 'change') this.#checkChange(id, host, entry);
+      return this.#push(host.log, entry, true);
+    });
     const { vote, truncateFrom } = write;
     host.issued.push({ write: write.write, vote, installed, truncateFrom, appended });
   }
@@ -134,6 +139,10 @@ export class Checkers {
   snapshotWritten(id: ServerId, meta: SnapshotMeta): void {
     this.#base(meta);
     const host = this.#host(id);
+    const members = host.log.changeAt(meta.index)?.members;
+    if (members !== undefined && members !== membersOf(meta.configuration)) {
+      throw new Violation(`the snapshot of ${id} at ${meta.index} has other members than its log`);
+    }
     host.durableSnapshot = Math.max(host.durableSnapshot, meta.index);
   }
 
@@ -146,9 +155,11 @@ export class Checkers {
       }
       const own = host.log.at(entry.index);
       if (own === undefined || own.term !== entry.term) {
-        throw new Violation(`${id} applies ${entry.index}/${entry.term}, which its log does not hold`);
+        throw new Violation(
+          `${id} applies ${entry.index}/${entry.term}, which its log does not hold`,
+        );
       }
-      this.#commit(id, host, own);
+      this.#commit(id, host, own, entry === entries.at(-1)?.entry);
       host.appliedIndex = entry.index;
       host.appliedChain = own.chain;
       if (ticket !== undefined) {
@@ -161,7 +172,11 @@ export class Checkers {
   transition(id: ServerId, transition: Transition): void {
     const host = this.#host(id);
     host.transition = transition;
-    const { state, term } = transition;
+    const { state, term, configuration } = transition;
+    const members = host.log.changeAt(host.log.lastIndex)?.members ?? membersOf({ servers: [] });
+    if (members !== membersOf(configuration)) {
+      throw new Violation(`${id} works with ${membersOf(configuration)}; its log says ${members}`);
+    }
     if (state !== 'leader') return;
     const known = this.#leaders.get(term);
     if (known === id) return;
@@ -172,7 +187,9 @@ export class Checkers {
     const own = host.log.at(needed.index);
     const has = own !== undefined && sameChain(own.chain, needed.chain);
     if (!has && host.log.baseIndex < needed.index) {
-      throw new Violation(`the leader of term ${term} (${id}) misses committed entry ${needed.index}`);
+      throw new Violation(
+        `the leader of term ${term} (${id}) misses committed entry ${needed.index}`,
+      );
     }
   }
 
@@ -181,7 +198,7 @@ export class Checkers {
     return this.#committed[index]?.entry.chain;
   }
 
-  #commit(id: ServerId, host: Watched, own: MirrorEntry): void {
+  #commit(id: ServerId, host: Watched, own: MirrorEntry, isNewest: boolean): void {
     const leads = host.transition?.state === 'leader';
     const inTerm = leads ? (host.transition?.term ?? own.term) : Number.POSITIVE_INFINITY;
     const known = this.#committed[own.index];
@@ -197,6 +214,26 @@ export class Checkers {
     if (own.index !== this.#committed.length) throw new Violation(`${id} skips to ${own.index}`);
     this.#committed.push({ entry: own, inTerm });
     this.#checkDurable(id, host, own);
+    // "Only log entries from the leader's current term are committed by counting replicas" (section 5.4.2).
+    if (leads && isNewest && own.term !== inTerm) {
+      throw new Violation(`${id} commits ${own.index}/${own.term} by counting in term ${inTerm}`);
+    }
+  }
+
+  /**
+   * A leader starts a change when the one before and an entry of its own term are committed (Raft dissertation,
+   * section 4.1, and the note of its author on single-server changes).
+   */
+  #checkChange(id: ServerId, host: Watched, { index, term }: Entry): void {
+    const { transition } = host;
+    if (transition?.state !== 'leader' || transition.term !== term) return;
+    const before = host.log.changeAt(index - 1)?.index ?? 0;
+    if (before > this.committedIndex) {
+      throw new Violation(`${id} starts change ${index} while change ${before} is not committed`);
+    }
+    if (this.#committed.at(-1)?.entry.term !== term) {
+      throw new Violation(`${id} starts change ${index} before anything of term ${term} is committed`);
+    }
   }
 
   /** "A log entry is committed once the leader has replicated it on a majority of the servers" (section 5.3). */
@@ -208,7 +245,9 @@ export class Checkers {
       const durable = this.#hosts.get(server.id)?.durable;
       if (durable === undefined) return false;
       const own = durable.at(entry.index);
-      return own === undefined ? durable.baseIndex > entry.index : sameChain(own.chain, entry.chain);
+      return own === undefined
+        ? durable.baseIndex > entry.index
+        : sameChain(own.chain, entry.chain);
     });
     if (holders.length >= majority(voters.length)) return;
     throw new Violation(
@@ -251,6 +290,12 @@ export class Checkers {
     return committed;
   }
 
+  /** The members that a snapshot carries, as an entry. */
+  #changeIn({ configuration, configurationIndex }: SnapshotMeta): MirrorEntry {
+    const members = membersOf(configuration);
+    return { index: configurationIndex, term: 0, chain: emptyChain, members };
+  }
+
   #host(id: ServerId): Watched {
     const host = this.#hosts.get(id);
     if (host === undefined) throw new Violation(`${id} acts before it has read its disk`);
@@ -279,12 +324,16 @@ function checkKept(
   }
   const installed = before.issued.some((issued) => issued.installed !== undefined);
   if (installed && snapshotIndex > before.durableSnapshot) return;
-  const truncations = before.issued.map(({ truncateFrom }) => truncateFrom ?? Number.POSITIVE_INFINITY);
+  const truncations = before.issued.map(
+    ({ truncateFrom }) => truncateFrom ?? Number.POSITIVE_INFINITY,
+  );
   const certain = Math.min(before.durable.lastIndex, ...truncations.map((from) => from - 1));
   const promised = before.durable.at(certain);
   const found = now.log.at(certain);
   if (promised === undefined || (found === undefined && now.log.baseIndex >= certain)) return;
   if (found === undefined || !sameChain(found.chain, promised.chain)) {
-    throw new Violation(`${id} lost entries: ${certain} was durable, ${now.log.lastIndex} is the last`);
+    throw new Violation(
+      `${id} lost entries: ${certain} was durable, ${now.log.lastIndex} is the last`,
+    );
   }
 }

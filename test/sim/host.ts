@@ -1,4 +1,4 @@
-import { dirname } from 'node:path';
+import { unreachable } from '../../src/base/assert.ts';
 import { nullLogger } from '../../src/base/logger.ts';
 import type { Random } from '../../src/base/random.ts';
 import { describeTransition } from '../../src/raft/describe.ts';
@@ -12,10 +12,11 @@ import { DiskRaftStore } from '../../src/storage/raft-store.ts';
 import type { FaultyDisk } from './faulty-disk.ts';
 import type { HostClock } from './host-clock.ts';
 import type { Network } from './network.ts';
+import type { Service } from './service.ts';
 import type { Surroundings } from './surroundings.ts';
 
-/** What one host is made of; its machine is made anew for every run of the process. */
-export interface HostParts<Machine extends StateMachine> {
+/** What one host is made of. */
+export interface HostParts<S extends Service> {
   readonly options: RaftOptions;
   readonly address: string;
   readonly clock: HostClock;
@@ -26,29 +27,30 @@ export interface HostParts<Machine extends StateMachine> {
   /** Whom a fresh directory is bootstrapped with; undefined: it starts empty and waits to be added. */
   readonly members: Configuration | undefined;
   readonly segmentBytes: number;
-  readonly createMachine: () => Machine;
+  /** What runs on it; made anew for every run of the process. */
+  readonly createService: (clock: HostClock) => S;
 }
 
 /** One run of the process. */
-export interface Life<Machine> {
+export interface Life<S> {
   readonly driver: Driver;
   readonly store: RaftStore;
-  readonly machine: Machine;
+  readonly service: S;
   readonly consensus: RaftConsensus;
 }
 
 /** A machine with a disk on which the daemon's parts run: store, Raft and driver. It may crash and start again. */
-export class Host<Machine extends StateMachine = StateMachine> {
+export class Host<S extends Service = Service> {
   readonly id: ServerId;
   readonly address: string;
   readonly clock: HostClock;
   readonly disk: FaultyDisk;
-  readonly #parts: HostParts<Machine>;
-  #life: Life<Machine> | undefined;
+  readonly #parts: HostParts<S>;
+  #life: Life<S> | undefined;
   /** Counts the runs of the process: what belongs to an earlier one is void. */
   #run = 0;
 
-  constructor(parts: HostParts<Machine>) {
+  constructor(parts: HostParts<S>) {
     this.#parts = parts;
     this.id = parts.options.id;
     this.address = parts.address;
@@ -57,7 +59,7 @@ export class Host<Machine extends StateMachine = StateMachine> {
   }
 
   /** The process, from its start to its end; it may still be reading its disk. */
-  get life(): Life<Machine> | undefined {
+  get life(): Life<S> | undefined {
     return this.#life;
   }
 
@@ -88,10 +90,10 @@ export class Host<Machine extends StateMachine = StateMachine> {
   }
 
   async #boot(): Promise<void> {
-    const { clock, disk, members, options, random, network, around, createMachine } = this.#parts;
+    const { clock, disk, members, options, random, network, around, createService } = this.#parts;
     const store = this.#observedStore();
-    const machine = createMachine();
-    const consensus: RaftConsensus = new RaftConsensus(machine, {
+    const service = createService(clock);
+    const consensus: RaftConsensus = new RaftConsensus(service, {
       // Not at once: what becomes of a proposal must not be told before its ticket is known.
       request: (request) => queueMicrotask(() => ask(driver, request)),
       leaseHeld: () => clock.now() < driver.leaseUntil,
@@ -111,7 +113,8 @@ export class Host<Machine extends StateMachine = StateMachine> {
       onLease: () => {},
       fatal: (error) => around.fatal(this.id, error),
     });
-    this.#life = { driver, store, machine, consensus };
+    service.attach(consensus);
+    this.#life = { driver, store, service, consensus };
     if (members !== undefined && (await isFresh(disk, directory))) {
       await bootstrap(disk, directory, members);
     }
@@ -135,7 +138,10 @@ export class Host<Machine extends StateMachine = StateMachine> {
     return {
       load: async () => {
         const loaded = await store.load();
-        around.log(this.id, () => `loaded ${loaded.entries.length} entries, term ${loaded.vote.term}`);
+        around.log(
+          this.id,
+          () => `loaded ${loaded.entries.length} entries, term ${loaded.vote.term}`,
+        );
         checkers.loaded(this.id, loaded);
         return loaded;
       },
@@ -160,6 +166,7 @@ export class Host<Machine extends StateMachine = StateMachine> {
   #observedMachine(machine: StateMachine): StateMachine {
     const { around } = this.#parts;
     const { checkers } = around;
+    let leads = false;
     return {
       apply: (entries) => {
         around.applying(this.id, entries);
@@ -170,6 +177,9 @@ export class Host<Machine extends StateMachine = StateMachine> {
         around.log(this.id, () => describeTransition(transition));
         checkers.transition(this.id, transition);
         machine.transition(transition);
+        const led = leads;
+        leads = transition.state === 'leader';
+        if (leads && !led) around.elected(this.id);
       },
       takeSnapshot: () => machine.takeSnapshot(),
       restore: async (snapshot) => {
@@ -181,17 +191,23 @@ export class Host<Machine extends StateMachine = StateMachine> {
 }
 
 /** Every host has one directory on a disk of its own. */
-export const directory = dirname('/data/.');
+export const directory = '/data';
 
 function ask(driver: Driver, request: RaftRequest): void {
   switch (request.type) {
     case 'propose':
-      return driver.propose(request.term, request.ticket, request.command);
+      driver.propose(request.term, request.ticket, request.command);
+      return;
     case 'read':
-      return driver.read(request.ticket);
+      driver.read(request.ticket);
+      return;
     case 'change':
-      return driver.change(request.ticket, request.change);
+      driver.change(request.ticket, request.change);
+      return;
     case 'transfer':
-      return driver.transfer(request.ticket, request.to);
+      driver.transfer(request.ticket, request.to);
+      return;
+    default:
+      unreachable(request);
   }
 }

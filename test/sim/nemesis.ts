@@ -19,34 +19,41 @@ export interface NemesisParts {
 type Misfortune = (nemesis: Nemesis, host: Host) => void;
 
 /** Everything that may happen, and how often beside the others. Each seed leaves some of it out. */
-const misfortunes: Readonly<Record<string, { readonly weight: number; readonly strike: Misfortune }>> =
-  {
-    'power cut': { weight: 3, strike: (nemesis, host) => nemesis.crash(host, 'power cut') },
-    kill: { weight: 2, strike: (nemesis, host) => nemesis.crash(host, 'kill') },
-    'all power cut': { weight: 1, strike: (nemesis) => nemesis.crashAll() },
-    pause: { weight: 3, strike: (nemesis, host) => nemesis.pause(host) },
-    partition: { weight: 3, strike: (nemesis) => nemesis.partition() },
-    isolation: { weight: 3, strike: (nemesis, host) => nemesis.isolate(host) },
-    mending: { weight: 3, strike: (nemesis) => nemesis.mend() },
-    'broken link': { weight: 3, strike: (nemesis, host) => nemesis.breakLink(host) },
-    'slow disk': { weight: 2, strike: (nemesis, host) => nemesis.slowDisk(host) },
-    'broken disk': { weight: 1, strike: (nemesis, host) => nemesis.breakDisk(host) },
-    change: { weight: 4, strike: (nemesis) => nemesis.change() },
-    transfer: { weight: 3, strike: (nemesis) => nemesis.transfer() },
-  };
+const misfortunes: Readonly<
+  Record<string, { readonly weight: number; readonly strike: Misfortune }>
+> = {
+  'power cut': { weight: 3, strike: (nemesis, host) => nemesis.crash(host, 'power cut') },
+  kill: { weight: 2, strike: (nemesis, host) => nemesis.crash(host, 'kill') },
+  'all power cut': { weight: 1, strike: (nemesis) => nemesis.crashAll() },
+  pause: { weight: 3, strike: (nemesis, host) => nemesis.pause(host) },
+  partition: { weight: 3, strike: (nemesis) => nemesis.partition() },
+  isolation: { weight: 3, strike: (nemesis, host) => nemesis.isolate(host) },
+  mending: { weight: 3, strike: (nemesis) => nemesis.mend() },
+  'broken link': { weight: 3, strike: (nemesis, host) => nemesis.breakLink(host) },
+  'slow disk': { weight: 2, strike: (nemesis, host) => nemesis.slowDisk(host) },
+  'broken disk': { weight: 1, strike: (nemesis, host) => nemesis.breakDisk(host) },
+  'patchy network': { weight: 2, strike: (nemesis) => nemesis.patch() },
+  change: { weight: 4, strike: (nemesis) => nemesis.changes() },
+  transfer: { weight: 3, strike: (nemesis) => nemesis.transfer() },
+};
 
 /** Whatever can go wrong, and what operators do at the wrong moment; all by the random source. */
 export class Nemesis {
   readonly #parts: NemesisParts;
   readonly #deck: Misfortune[] = [];
+  /** How many of a hundred new leaders are struck as soon as they lead, and voters as soon as they vote. */
+  readonly #huntPercent: number;
+  readonly #votePercent: number;
   #over = false;
   #ticket = 1_000_000;
 
   constructor(parts: NemesisParts) {
     this.#parts = parts;
+    this.#huntPercent = this.#happens(40) ? parts.random.int(20, 80) : 0;
+    this.#votePercent = this.#happens(30) ? parts.random.int(5, 40) : 0;
     for (const { strike, weight } of Object.values(misfortunes)) {
-      if (this.#happens(25)) continue;
-      for (let count = 0; count < weight; count++) this.#deck.push(strike);
+      const count = weight * parts.random.int(0, 3);
+      for (let at = 0; at < count; at++) this.#deck.push(strike);
     }
   }
 
@@ -64,6 +71,30 @@ export class Nemesis {
     });
   }
 
+  /** Somebody has begun to lead. The first moments of a leadership are the dangerous ones. */
+  elected(host: Host): void {
+    if (this.#over || !this.#happens(this.#huntPercent)) return;
+    const { clock, random } = this.#parts;
+    clock.after(random.int(0, 250) / 10, () => {
+      if (this.#over) return;
+      const choice = random.int(0, 4);
+      if (choice === 0) this.crash(host, 'power cut');
+      else if (choice === 1) this.pause(host);
+      else if (choice === 2) this.partition();
+      else if (choice === 3) this.patch();
+      else this.isolate(host);
+    });
+  }
+
+  /** Somebody votes: its disk is about to store that, or has just done so. */
+  voted(host: Host): void {
+    if (this.#over || !this.#happens(this.#votePercent)) return;
+    const { clock, random } = this.#parts;
+    clock.after(random.int(0, 60) / 10, () => {
+      if (!this.#over) this.crash(host, this.#happens(50) ? 'kill' : 'power cut');
+    });
+  }
+
   /** No more of it: everything that was broken works again, and stays so. */
   heal(): void {
     const { hosts, network, log } = this.#parts;
@@ -78,9 +109,15 @@ export class Nemesis {
     }
   }
 
+  /** What a kill leaves is at the mercy of a power cut that follows. */
   crash(host: Host, how: 'power cut' | 'kill'): void {
     host.crash(how);
     this.startLater(host);
+    if (how === 'power cut' || !this.#happens(30)) return;
+    const { clock, electionTimeoutMs, random } = this.#parts;
+    clock.after(random.int(0, electionTimeoutMs), () => {
+      if (!this.#over) this.crash(host, 'power cut');
+    });
   }
 
   crashAll(): void {
@@ -93,8 +130,8 @@ export class Nemesis {
   /** A supervisor restarts the process. */
   startLater(host: Host): void {
     const { clock, electionTimeoutMs, random } = this.#parts;
-    const long = this.#happens(20) ? 8 : 1;
-    clock.after(random.int(0, electionTimeoutMs * long), () => {
+    const longestMs = this.#happens(40) ? 2 : electionTimeoutMs * (this.#happens(20) ? 8 : 1);
+    clock.after(random.int(0, longestMs), () => {
       if (host.life === undefined) host.start();
     });
   }
@@ -123,7 +160,10 @@ export class Nemesis {
         if (apart && (!oneWay || sides.get(from.id) === 0)) network.cut(from.id, to.id);
       }
     }
-    log(() => `partition${oneWay ? ' in one direction' : ''}: ${hosts.map(({ id }) => sides.get(id))}`);
+    log(
+      () =>
+        `partition${oneWay ? ' in one direction' : ''}: ${hosts.map(({ id }) => sides.get(id))}`,
+    );
   }
 
   isolate(host: Host): void {
@@ -135,6 +175,19 @@ export class Nemesis {
       if (directions !== 1) network.cut(host.id, other.id);
       if (directions !== 2) network.cut(other.id, host.id);
     }
+  }
+
+  /** Some reach some, in some direction. */
+  patch(): void {
+    const { hosts, network, random, log } = this.#parts;
+    network.heal();
+    const percent = random.int(10, 60);
+    for (const from of hosts) {
+      for (const to of hosts) {
+        if (from !== to && this.#happens(percent)) network.cut(from.id, to.id);
+      }
+    }
+    log(() => `of a hundred directions ${percent} are cut`);
   }
 
   mend(): void {
@@ -162,6 +215,17 @@ export class Nemesis {
     if (host.life === undefined) return;
     host.disk.fault = random.int(0, 1) === 0 ? 'broken' : 'full';
     log(() => `the disk of ${host.id} is ${host.disk.fault}`);
+  }
+
+  /** One or several in a hurry. */
+  changes(): void {
+    const { clock, random } = this.#parts;
+    const count = this.#happens(40) ? random.int(2, 4) : 1;
+    for (let at = 0; at < count; at++) {
+      clock.after(random.int(0, 10 * at), () => {
+        if (!this.#over) this.change();
+      });
+    }
   }
 
   change(): void {
@@ -193,6 +257,20 @@ export class Nemesis {
       log(() => `${leader.id} is asked to hand over to ${to ?? 'anyone'}`);
       leader.life?.driver.transfer(++this.#ticket, to);
     }
+  }
+
+  /** The old leader is the last to hear of the new one. */
+  transferInTheDark(): void {
+    const { clock, hosts, network, random, log } = this.#parts;
+    const [leader] = this.#leaders();
+    this.transfer();
+    clock.after(random.int(0, 100) / 10, () => {
+      if (this.#over || leader === undefined) return;
+      log(() => `${leader.id} hears nobody`);
+      for (const other of hosts) {
+        if (other !== leader) network.cut(other.id, leader.id);
+      }
+    });
   }
 
   #leaders(): Host[] {

@@ -21,6 +21,9 @@ export interface NetworkOptions {
   readonly maxDelayMs: number;
 }
 
+/** Longest delay once all is well. */
+const calmDelayMs = 8;
+
 /** One direction between two servers. */
 interface Link {
   /** What is on its way, oldest first; `links` only. */
@@ -246,7 +249,8 @@ export class Network {
   #delay(): number {
     const { maxDelayMs, slowMs, slowPercent } = this.#options;
     if (this.#happens(slowPercent)) return this.#random.int(0, slowMs);
-    return this.#random.int(0, maxDelayMs * 10) / 10;
+    const longestMs = this.#calm ? Math.min(maxDelayMs, calmDelayMs) : maxDelayMs;
+    return this.#random.int(0, longestMs * 10) / 10;
   }
 
   #happens(percent: number): boolean {

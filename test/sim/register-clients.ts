@@ -1,8 +1,9 @@
 import type { Random } from '../../src/base/random.ts';
 import type { ServerId } from '../../src/raft/types.ts';
+import { type Begun, Histories } from './histories.ts';
 import type { Host } from './host.ts';
-import { type Operation, checkRegister } from './linearizability.ts';
 import { encodeWrite, type RegisterMachine } from './register-machine.ts';
+import type { Clients } from './service.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 /** How clients behave. Times in milliseconds. */
@@ -12,6 +13,10 @@ export interface ClientOptions {
   readonly maxThinkMs: number;
   readonly timeoutMs: number;
   readonly readPercent: number;
+  /** How often a client goes where it was served or sent, and not anywhere. */
+  readonly loyalPercent: number;
+  /** Longest command, in words beyond the first. */
+  readonly maxWords: number;
   /** Requests and answers that never arrive. */
   readonly lossPercent: number;
 }
@@ -22,26 +27,21 @@ type Answer =
   | { readonly kind: 'refused'; readonly leader: ServerId | undefined }
   | { readonly kind: 'unknown' };
 
-type Recorded = { -readonly [key in keyof Operation]: Operation[key] };
-
-const unknown = Number.POSITIVE_INFINITY;
-const farthestMs = 5;
+/** How long a request or an answer is on its way at most. */
+export const farthestMs = 5;
 /** How much slower clients are when everything works: whoever is behind must be able to catch up. */
-const calmFactor = 6;
+export const calmFactor = 6;
 
 /**
  * Clients that write and read registers, look for the leader, and try again elsewhere. Every operation goes into the
  * history of its register.
  */
-export class RegisterClients {
+export class RegisterClients implements Clients {
   readonly #clock: VirtualClock;
   readonly #random: Random;
   readonly #options: ClientOptions;
   readonly #hosts: readonly Host<RegisterMachine>[];
-  readonly #histories: Recorded[][];
-  #values = 0;
-  #acknowledged = 0;
-  #reads = 0;
+  readonly #histories: Histories;
   #calm = false;
 
   constructor(
@@ -54,109 +54,77 @@ export class RegisterClients {
     this.#random = random;
     this.#options = options;
     this.#hosts = hosts;
-    this.#histories = Array.from({ length: options.registers }, () => []);
+    this.#histories = new Histories(options.registers);
   }
 
   get acknowledged(): number {
-    return this.#acknowledged;
+    return this.#histories.acknowledged;
   }
 
   get reads(): number {
-    return this.#reads;
+    return this.#histories.reads;
   }
 
   start(): void {
     for (let client = 0; client < this.#options.clients; client++) this.#think(undefined);
   }
 
-  /** Nothing is lost any more, and everybody takes his time. */
   calm(): void {
     this.#calm = true;
   }
 
-  /** Registers whose history could not have happened one operation at a time. */
-  check(): string[] {
-    const wrong: string[] = [];
-    for (const [register, history] of this.#histories.entries()) {
-      const verdict = checkRegister(history, undefined);
-      if (verdict === 'not linearizable') wrong.push(`register ${register} is ${verdict}`);
-    }
-    return wrong;
+  check(): string | undefined {
+    return this.#histories.check();
   }
 
   #think(leader: ServerId | undefined): void {
     const maxThinkMs = this.#options.maxThinkMs * (this.#calm ? calmFactor : 1);
     this.#clock.after(this.#random.int(0, maxThinkMs * 10) / 10, () => {
-      this.#operate(this.#hostOf(leader) ?? this.#anyHost());
+      const isLoyal = this.#calm || this.#random.int(0, 99) < this.#options.loyalPercent;
+      this.#operate((isLoyal ? this.#hostOf(leader) : undefined) ?? this.#anyHost());
     });
   }
 
   #operate(host: Host<RegisterMachine>): void {
     const register = this.#random.int(0, this.#options.registers - 1);
     const isRead = this.#random.int(0, 99) < this.#options.readPercent;
-    const operation: Recorded = {
-      kind: isRead ? 'read' : 'write',
-      value: isRead ? undefined : ++this.#values,
-      calledAt: this.#clock.now(),
-      returnedAt: unknown,
-    };
-    this.#histories[register]?.push(operation);
+    const begun = this.#histories.begin(isRead ? 'read' : 'write', register, this.#clock.now());
     let over = false;
     const end = (answer: Answer) => {
       if (over) return;
       over = true;
-      this.#ended(register, operation, answer);
+      if (answer.kind === 'done') this.#histories.end(begun, this.#clock.now(), answer.value);
+      if (answer.kind === 'refused') this.#histories.forget(begun);
       const leader = answer.kind === 'refused' ? answer.leader : undefined;
       this.#think(answer.kind === 'done' ? host.id : leader);
     };
     this.#clock.after(this.#options.timeoutMs, () => end({ kind: 'unknown' }));
-    this.#travel(() => {
-      this.#ask(host, register, operation, (answer) => this.#travel(() => end(answer)));
-    });
-  }
-
-  #ended(register: number, operation: Recorded, answer: Answer): void {
-    if (answer.kind === 'done') {
-      operation.returnedAt = this.#clock.now();
-      if (operation.kind === 'write') {
-        this.#acknowledged++;
-      } else {
-        operation.value = answer.value;
-        this.#reads++;
-      }
-    } else if (answer.kind === 'refused') {
-      const history = this.#histories[register];
-      history?.splice(history.indexOf(operation), 1);
-    }
+    this.#travel(() => this.#ask(host, begun, (answer) => this.#travel(() => end(answer))));
   }
 
   /** What the process at the host makes of it. Hosts that are down refuse the connection. */
-  #ask(
-    host: Host<RegisterMachine>,
-    register: number,
-    { kind, value = 0 }: Operation,
-    answer: (answer: Answer) => void,
-  ): void {
+  #ask(host: Host<RegisterMachine>, begun: Begun, answer: (answer: Answer) => void): void {
+    const { register, operation } = begun;
     if (host.life === undefined) {
       answer({ kind: 'refused', leader: undefined });
       return;
     }
     host.clock.arrive(() => {
       if (host.life === undefined) return;
-      const { consensus, machine } = host.life;
+      const { consensus, service } = host.life;
       const refused = { kind: 'refused', leader: consensus.transition.leader?.id } as const;
-      if (machine.leadingTerm === undefined) {
+      if (service.leadingTerm === undefined) {
         answer(refused);
-      } else if (kind === 'read') {
-        const read = () => answer({ kind: 'done', value: machine.read(register) });
+      } else if (operation.kind === 'read') {
+        const read = () => answer({ kind: 'done', value: service.read(register) });
         if (consensus.leaseHeld()) read();
         else consensus.confirmLeadership().then(read, () => answer(refused));
-      } else if (machine.transferring) {
+      } else if (service.transferring) {
         answer(refused);
       } else {
-        const command = encodeWrite(register, value, this.#random.int(0, 3));
-        machine.write(command, consensus, (outcome) => {
-          answer(outcome === 'committed' ? { kind: 'done', value } : { kind: 'unknown' });
+        const words = this.#random.int(0, this.#options.maxWords);
+        service.write(encodeWrite(register, operation.value ?? 0, words), (outcome) => {
+          answer(outcome === 'committed' ? { kind: 'done', value: 0 } : { kind: 'unknown' });
         });
       }
     });

@@ -1,10 +1,10 @@
 import { assert } from '../../src/base/assert.ts';
 import type { Term } from '../../src/base/ids.ts';
-import type { Proposer } from '../../src/sql/state-machine.ts';
+import type { Consensus } from '../../src/gateway/consensus.ts';
 import type { Applied, Ticket, Transition } from '../../src/raft/events.ts';
-import type { StateMachine } from '../../src/raft/ports.ts';
 import type { Snapshot, SnapshotData } from '../../src/raft/types.ts';
 import { type Chain, emptyChain, extendChain } from './chain.ts';
+import type { Service } from './service.ts';
 
 /** What becomes of a write: `lost` says that it may or may not be committed one day. */
 export type WriteOutcome = 'committed' | 'lost';
@@ -26,7 +26,8 @@ interface Proposed {
  * The cheap machine of the simulator: numbered registers. It treats its own proposals and the loss of
  * leadership as the SQL state machine does, and remembers by a hash what it applied.
  */
-export class RegisterMachine implements StateMachine {
+export class RegisterMachine implements Service {
+  #consensus: Consensus | undefined;
   #registers = new Map<number, number>();
   #index = 0;
   #chain: Chain = emptyChain;
@@ -34,17 +35,18 @@ export class RegisterMachine implements StateMachine {
   #proposed: Proposed[] = [];
   #held: (readonly Applied[])[] | undefined;
 
-  /** The newest entry applied. */
+  attach(consensus: Consensus): void {
+    this.#consensus = consensus;
+  }
+
   get index(): number {
     return this.#index;
   }
 
-  /** Hash of everything applied. */
   get chain(): Chain {
     return this.#chain;
   }
 
-  /** The term in which clients may read and write here. */
   get leadingTerm(): Term | undefined {
     const transition = this.#transition;
     return transition?.state === 'leader' && transition.ready ? transition.term : undefined;
@@ -59,16 +61,15 @@ export class RegisterMachine implements StateMachine {
     return this.#registers.get(register);
   }
 
-  /** All registers, in the order of their numbers: to be compared. */
-  get image(): string {
+  image(): string {
     return [...this.#registers].sort(([a], [b]) => a - b).join(' ');
   }
 
   /** Proposes a write; `done` is called once, unless this machine dies first. */
-  write(command: Buffer, proposer: Proposer, done: Proposed['done']): void {
+  write(command: Buffer, done: Proposed['done']): void {
     const term = this.leadingTerm;
-    assert(term !== undefined, 'only a leader is asked to write');
-    const ticket = proposer.propose(term, command);
+    assert(term !== undefined && this.#consensus !== undefined, 'only a leader is asked to write');
+    const ticket = this.#consensus.propose(term, command);
     this.#proposed.push({ ticket, done });
   }
 
@@ -79,7 +80,10 @@ export class RegisterMachine implements StateMachine {
     }
     const done: Proposed[] = [];
     for (const { entry, ticket } of entries) {
-      assert(entry.index === this.#index + 1, `entry ${entry.index} is applied after ${this.#index}`);
+      assert(
+        entry.index === this.#index + 1,
+        `entry ${entry.index} is applied after ${this.#index}`,
+      );
       this.#index = entry.index;
       this.#chain = extendChain(this.#chain, entry);
       if (entry.type === 'command') {

@@ -13,6 +13,8 @@ export interface Surroundings {
   fatal(id: ServerId, error: unknown): void;
   /** The process has read its disk and takes part. */
   started(id: ServerId): void;
+  /** It leads now. */
+  elected(id: ServerId): void;
   persisting(id: ServerId, write: Persist): void;
   applying(id: ServerId, entries: readonly Applied[]): void;
   /** The machine is in the state of this snapshot. */

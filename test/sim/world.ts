@@ -1,27 +1,35 @@
 import { type Random, seededRandom } from '../../src/base/random.ts';
 import { describeEffects, describeEntry } from '../../src/raft/describe.ts';
 import type { Applied, Persist } from '../../src/raft/events.ts';
-import { type RaftOptions, raftOptions } from '../../src/raft/options.ts';
-import type { Configuration, Role, ServerId, SnapshotMeta } from '../../src/raft/types.ts';
+import type { ServerId, SnapshotMeta } from '../../src/raft/types.ts';
 import { sameChain } from './chain.ts';
 import { Checkers, Violation } from './checkers.ts';
 import { FaultyDisk } from './faulty-disk.ts';
 import { directory, Host } from './host.ts';
 import { HostClock } from './host-clock.ts';
 import { Nemesis } from './nemesis.ts';
-import { Network, type NetworkOptions } from './network.ts';
+import { Network } from './network.ts';
 import { RegisterClients } from './register-clients.ts';
 import { RegisterMachine } from './register-machine.ts';
+import type { Clients, Service } from './service.ts';
+import { SqlClients } from './sql-clients.ts';
+import { SqlService } from './sql-service.ts';
 import type { Surroundings } from './surroundings.ts';
 import { Trace } from './trace.ts';
 import { takeTurns } from './turns.ts';
 import { VirtualClock } from './virtual-clock.ts';
+import {
+  coarse,
+  drawSettings,
+  electionTimeoutMs,
+  type HostSettings,
+  type WorldSettings,
+} from './world-settings.ts';
 
-/** T. Everything else is measured by it. */
-const electionTimeoutMs = 100;
-/** How long things go wrong, and how long the cluster may take to recover from it. */
-const faultyMs = 2000;
+/** How long the cluster may take to recover once everything works again. */
 const recoveryMs = 40 * electionTimeoutMs;
+/** Writes that must succeed in that time. */
+const writesAfterHealing = 3;
 
 /** What a run was worth. */
 export interface Summary {
@@ -30,6 +38,7 @@ export interface Summary {
   readonly acknowledged: number;
   readonly reads: number;
   readonly leaders: number;
+  /** The same for two runs only if the same things happened. */
   readonly hash: number;
 }
 
@@ -42,27 +51,30 @@ export class World implements Surroundings {
   readonly trace: Trace;
   readonly #clock = new VirtualClock();
   readonly #random: Random;
+  readonly #settings: WorldSettings;
   readonly #network: Network;
-  readonly #hosts: readonly Host<RegisterMachine>[];
-  readonly #clients: RegisterClients;
+  readonly #hosts: readonly Host[];
+  readonly #clients: Clients;
   readonly #nemesis: Nemesis;
   #failure: { readonly error: unknown } | undefined;
 
   /** @param keep how many lines of the trace to keep */
-  constructor(seed: number, keep: number) {
+  constructor(seed: number, kind: WorldSettings['kind'], keep: number) {
     this.#random = seededRandom(seed);
     this.trace = new Trace(keep);
-    const log = (id: ServerId, line: () => string) => this.log(id, line);
+    this.#settings = drawSettings(this.#random, kind);
     const clock = this.#clock;
-    this.#network = new Network(clock, this.#fork(), networkOptions(this.#random), log);
-    this.#hosts = this.#createHosts();
-    for (const host of this.#hosts) this.#network.attach(host);
-    this.#clients = new RegisterClients(clock, this.#fork(), this.#clientOptions(), this.#hosts);
+    const { network } = this.#settings;
+    this.#network = new Network(clock, this.#fork(), network, (id, line) => this.log(id, line));
+    const { hosts, clients } = kind === 'sql' ? this.#sql() : this.#registers();
+    this.#hosts = hosts;
+    this.#clients = clients;
+    for (const host of hosts) this.#network.attach(host);
     this.#nemesis = new Nemesis({
       clock,
       random: this.#fork(),
       network: this.#network,
-      hosts: this.#hosts,
+      hosts,
       electionTimeoutMs,
       log: (line) => this.trace.add(clock.now(), '-', line),
     });
@@ -70,13 +82,14 @@ export class World implements Surroundings {
 
   /** Runs it all: with faults, then without, until everybody agrees. Rejects when a property does not hold. */
   async run(): Promise<Summary> {
+    const { faultyMs } = this.#settings;
     for (const host of this.#hosts) host.start();
     this.#clients.start();
     this.#nemesis.start();
     await this.#runUntil(faultyMs, () => false);
     this.#nemesis.heal();
     this.#clients.calm();
-    const acknowledged = this.#clients.acknowledged + 3;
+    const acknowledged = this.#clients.acknowledged + writesAfterHealing;
     await this.#runUntil(faultyMs + recoveryMs, () => {
       return this.#clients.acknowledged >= acknowledged && this.#trouble() === undefined;
     });
@@ -84,7 +97,7 @@ export class World implements Surroundings {
     if (trouble !== undefined) throw new Violation(`after healing ${trouble}`);
     if (this.#clients.acknowledged < acknowledged) throw new Violation('no writes after healing');
     const wrong = this.#clients.check();
-    if (wrong.length > 0) throw new Violation(wrong.join(', '));
+    if (wrong !== undefined) throw new Violation(wrong);
     return this.summary;
   }
 
@@ -108,11 +121,19 @@ export class World implements Surroundings {
   }
 
   fatal(id: ServerId, error: unknown): void {
-    const host = this.#hosts.find((one) => one.id === id);
-    if (host === undefined || !isDeviceFault(error)) return this.fail(error);
+    const host = this.#host(id);
+    if (host === undefined || !isDeviceFault(error)) {
+      this.fail(error);
+      return;
+    }
     this.log(id, () => `stops: ${String(error)}`);
     host.disk.fault = undefined;
     this.#nemesis.crash(host, this.#random.int(0, 1) === 0 ? 'kill' : 'power cut');
+  }
+
+  elected(id: ServerId): void {
+    const host = this.#host(id);
+    if (host !== undefined) this.#nemesis.elected(host);
   }
 
   started(id: ServerId): void {
@@ -121,6 +142,8 @@ export class World implements Surroundings {
 
   persisting(id: ServerId, write: Persist): void {
     this.log(id, () => describeEffects({ ...noEffects, persist: write }).join('; '));
+    const host = this.#host(id);
+    if (write.vote?.votedFor !== undefined && host !== undefined) this.#nemesis.voted(host);
   }
 
   applying(id: ServerId, entries: readonly Applied[]): void {
@@ -128,11 +151,11 @@ export class World implements Surroundings {
   }
 
   restored(id: ServerId, meta: SnapshotMeta): void {
-    const machine = this.#hosts.find((host) => host.id === id)?.life?.machine;
-    const committed = this.checkers.committedChain(meta.index);
     this.log(id, () => `is in the state of ${meta.index}`);
-    if (machine === undefined || machine.index > meta.index) return;
-    if (committed === undefined || !sameChain(machine.chain, committed)) {
+    const service = this.#host(id)?.life?.service;
+    if (service?.chain === undefined || service.index > meta.index) return;
+    const committed = this.checkers.committedChain(meta.index);
+    if (committed === undefined || !sameChain(service.chain, committed)) {
       throw new Violation(`${id} restored another state than that of ${meta.index}`);
     }
   }
@@ -151,9 +174,9 @@ export class World implements Surroundings {
   #checkLeases(): void {
     for (const { clock, id, life } of this.#hosts) {
       if (life === undefined || clock.paused || clock.now() >= life.driver.leaseUntil) continue;
-      if (life.machine.index < this.checkers.acknowledgedIndex) {
+      if (life.service.index < this.checkers.acknowledgedIndex) {
         throw new Violation(
-          `the lease of ${id} at ${life.machine.index} misses ${this.checkers.acknowledgedIndex}`,
+          `the lease of ${id} at ${life.service.index} misses ${this.checkers.acknowledgedIndex}`,
         );
       }
     }
@@ -161,116 +184,74 @@ export class World implements Surroundings {
 
   /** What is not yet as it must be after healing. */
   #trouble(): string | undefined {
-    const leader = this.#hosts.find(({ life }) => life?.machine.leadingTerm !== undefined);
-    const machine = leader?.life?.machine;
-    if (machine === undefined) return 'nobody leads';
-    const configuration = leader?.life?.driver.transition?.configuration;
-    for (const { id, role } of configuration?.servers ?? []) {
-      const other = this.#hosts.find((host) => host.id === id)?.life?.machine;
-      if (role === 'spare' || other === machine) continue;
-      if (other?.index !== machine.index) return `${id} is at ${other?.index}, not ${machine.index}`;
-      if (other.image !== machine.image) throw new Violation(`${id} holds other registers`);
+    const leader = this.#hosts.find(({ life }) => life?.service.leadingTerm !== undefined);
+    const service = leader?.life?.service;
+    if (leader === undefined || service === undefined) return 'nobody leads';
+    const { servers = [] } = leader.life?.driver.transition?.configuration ?? {};
+    const isVoter = servers.some(({ id, role }) => id === leader.id && role === 'voter');
+    if (!isVoter) return `${leader.id} leads and is no voter`;
+    for (const { id, role } of servers) {
+      const other = this.#host(id)?.life?.service;
+      if (role === 'spare' || other === service) continue;
+      if (other?.index !== service.index)
+        return `${id} is at ${other?.index}, not ${service.index}`;
+      if (other.image() !== service.image()) throw new Violation(`${id} is in another state`);
     }
     return undefined;
   }
 
-  #createHosts(): Host<RegisterMachine>[] {
-    const count = this.#random.int(1, 5);
-    const founders = this.#happens(15) ? 1 : count;
-    const members: Configuration = {
-      servers: Array.from({ length: founders }, (_, at) => ({
-        id: idOf(at + 1),
-        address: addressOf(at + 1),
-        role: at < 3 || this.#happens(60) ? ('voter' as Role) : ('standby' as Role),
-      })),
-    };
-    const segmentBytes = 4096 * this.#random.int(1, 4);
-    return Array.from({ length: count + (this.#happens(50) ? 1 : 0) }, (_, at) => {
-      const clock = new HostClock(
-        this.#clock,
-        1 + this.#random.int(-30, 30) / 1000,
-        this.#random.int(0, 1000),
-      );
+  #registers(): { hosts: Host[]; clients: Clients } {
+    const hosts = this.#settings.hosts.map((one) =>
+      this.#createHost(one, () => new RegisterMachine()),
+    );
+    const { clients } = this.#settings;
+    return { hosts, clients: new RegisterClients(this.#clock, this.#fork(), clients, hosts) };
+  }
+
+  #sql(): { hosts: Host[]; clients: Clients } {
+    const hosts = this.#settings.hosts.map((one) => {
       const random = this.#fork();
-      return new Host({
-        options: this.#raftOptions(idOf(at + 1)),
-        address: addressOf(at + 1),
-        clock,
-        disk: new FaultyDisk(clock, random, {
-          directories: [directory],
-          minLatencyMs: 0,
-          maxLatencyMs: this.#happens(15) ? 10 : 2,
-        }),
-        random: this.#fork(),
-        network: this.#network,
-        around: this,
-        members: at < founders ? members : undefined,
-        segmentBytes,
-        createMachine: () => new RegisterMachine(),
-      });
+      const stopped = (reason: string) => this.fail(new Violation(`${one.id} stops: ${reason}`));
+      return this.#createHost(one, (clock) => new SqlService(one.id, clock, random, stopped));
+    });
+    const { clients } = this.#settings;
+    return { hosts, clients: new SqlClients(this.#clock, this.#fork(), clients, hosts) };
+  }
+
+  #createHost<S extends Service>(
+    { address, members, rate, zeroMs, maxDiskLatencyMs, raft }: HostSettings,
+    createService: (clock: HostClock) => S,
+  ): Host<S> {
+    const clock = new HostClock(this.#clock, rate, zeroMs);
+    const options = { directories: [directory], minLatencyMs: 0, maxLatencyMs: maxDiskLatencyMs };
+    return new Host({
+      options: raft,
+      address,
+      clock,
+      disk: new FaultyDisk(clock, this.#fork(), options),
+      random: this.#settings.ties ? coarse(this.#fork()) : this.#fork(),
+      network: this.#network,
+      around: this,
+      members,
+      segmentBytes: this.#settings.segmentBytes,
+      createService,
     });
   }
 
-  #raftOptions(id: ServerId): RaftOptions {
-    return raftOptions({
-      id,
-      electionTimeoutMs,
-      heartbeatMs: 20,
-      leaseMarginMs: 10,
-      snapshotThreshold: this.#random.int(5, 60),
-      snapshotTrailing: this.#random.int(0, 40),
-      snapshotTimeoutMs: 200,
-      maxMessageBytes: this.#random.int(8, 200),
-      maxMessageEntries: this.#random.int(1, 10),
-      maxInflightMessages: this.#random.int(1, 8),
-      maxCatchUpRoundMs: 500,
-    });
-  }
-
-  #clientOptions() {
-    return {
-      clients: this.#random.int(1, 4),
-      registers: this.#random.int(1, 4),
-      maxThinkMs: this.#random.int(5, 40),
-      timeoutMs: 3 * electionTimeoutMs,
-      readPercent: this.#random.int(20, 70),
-      lossPercent: this.#random.int(0, 4),
-    };
+  #host(id: ServerId): Host | undefined {
+    return this.#hosts.find((host) => host.id === id);
   }
 
   /** A source of its own: what one part draws does not shift what the others draw. */
   #fork(): Random {
     return seededRandom(this.#random.int(0, 0x7fffffff));
   }
-
-  #happens(percent: number): boolean {
-    return this.#random.int(0, 99) < percent;
-  }
-}
-
-function networkOptions(random: Random): NetworkOptions {
-  return {
-    kind: random.int(0, 1) === 0 ? 'links' : 'datagrams',
-    lossPercent: random.int(0, 2) === 0 ? 0 : random.int(1, 10),
-    duplicatePercent: random.int(0, 5),
-    slowPercent: random.int(0, 5),
-    slowMs: 3 * electionTimeoutMs,
-    maxDelayMs: random.int(1, 8),
-  };
 }
 
 /** An error of the kind that the nemesis makes disks answer. */
 function isDeviceFault(error: unknown): boolean {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   return code === 'EIO' || code === 'DQL_NO_SPACE';
-}
-
-function idOf(number: number): ServerId {
-  return BigInt(number) as ServerId;
-}
-
-function addressOf(number: number): string {
-  return `host${number}:9001`;
 }
 
 const noEffects = {

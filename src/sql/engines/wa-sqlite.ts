@@ -113,15 +113,12 @@ function systemCallPlaces(memory: WasmMemory, api: SqliteApi, table: WebAssembly
   return [...places];
 }
 
-/** `_sqlite3_step=Module["_sqlite3_step"]=wasmExports["Nb"]`, `wasmMemory=wasmExports["pa"]`. */
+/** `Module["_sqlite3_step"]=wasmExports["Nb"]`, `wasmMemory=wasmExports["pa"]`. */
 function exportNames(glue: string): Map<string, string> {
   const names = new Map<string, string>();
-  for (const [, name, short] of glue.matchAll(
-    /(\w+)=(?:Module\["\w+"\]=)?wasmExports\["([^"]+)"\]/g,
-  )) {
-    if (name !== undefined && short !== undefined) names.set(name, short);
-  }
-  for (const [, name, short] of glue.matchAll(/Module\["(\w+)"\]=wasmExports\["([^"]+)"\]/g)) {
+  const assignments = /(?:Module\["(\w+)"\]|(\w+))=wasmExports\["([^"]+)"\]/g;
+  for (const [, member, variable, short] of glue.matchAll(assignments)) {
+    const name = member ?? variable;
     if (name !== undefined && short !== undefined) names.set(name, short);
   }
   return names;

@@ -1,0 +1,168 @@
+import { readdir } from 'node:fs/promises';
+import t, { type Test } from 'tap';
+import { cNodeMissing } from '../interop/c-node.ts';
+import { errorLines } from '../support/daemon.ts';
+import { Data } from './data.ts';
+import { type Kind, type Member, MixedCluster } from './mixed-cluster.ts';
+import { isSet } from '../support/settings.ts';
+
+/** Kinds by server; the first one starts the cluster. Each gets a range of ports of its own. */
+const layouts: readonly (readonly Kind[])[] = [
+  ['C', 'C', 'dqlited'],
+  ['dqlited', 'dqlited', 'C'],
+  ...(isSet('MIXED')
+    ? ([
+        ['C', 'dqlited', 'dqlited'],
+        ['dqlited', 'C', 'C'],
+        ['C', 'C', 'C', 'dqlited', 'dqlited'],
+        ['dqlited', 'dqlited', 'dqlited', 'C', 'C'],
+      ] as const)
+    : []),
+];
+
+const FIRST_PORT = 21900;
+const PORTS_PER_LAYOUT = 10;
+/** More than the servers keep behind a snapshot: who missed them gets a snapshot. */
+const BURST = 60;
+
+for (const [i, layout] of layouts.entries()) {
+  t.test(
+    `${layout.join(', ')}`,
+    { skip: cNodeMissing() ?? false, timeout: 300_000 },
+    async (t) => {
+      const cluster = await MixedCluster.create(t, {
+        firstPort: FIRST_PORT + i * PORTS_PER_LAYOUT,
+      });
+      const data = new Data(cluster);
+      for (const { name, run } of scenarios) {
+        await t.test(name, { timeout: 100_000 }, (t) => run(t, cluster, data, layout));
+        if (!t.passing()) break;
+      }
+    },
+  );
+}
+
+interface Scenario {
+  readonly name: string;
+  run(t: Test, cluster: MixedCluster, data: Data, layout: readonly Kind[]): Promise<void>;
+}
+
+const scenarios: readonly Scenario[] = [
+  {
+    name: 'servers that join a cluster with a truncated log get its snapshot',
+    async run(t, cluster, data, [first = 'C', ...others]) {
+      await cluster.add(first);
+      await data.create();
+      await data.insert(BURST);
+      for (const kind of others) {
+        const member = await cluster.add(kind);
+        t.notOk(await hasFirstEntry(member), `${kind} got a snapshot from ${first}`);
+      }
+      await data.check(t);
+    },
+  },
+  {
+    name: 'transactions of many pages and VACUUM, led by each kind',
+    async run(t, cluster, data) {
+      for (const leader of oneOfEachKind(cluster)) {
+        await cluster.lead(leader);
+        await data.fill();
+        await data.check(t, `filled by ${leader.kind}`);
+        await data.empty();
+        await data.check(t, `vacuumed by ${leader.kind}`);
+      }
+    },
+  },
+  {
+    name: 'leadership goes round every server',
+    async run(t, cluster, data) {
+      for (const leader of [...cluster.members, ...cluster.members]) {
+        await cluster.lead(leader);
+        await data.insert(3);
+      }
+      await data.check(t);
+    },
+  },
+  {
+    name: 'each server is killed while it leads, misses more than the log holds, and comes back',
+    async run(t, cluster, data) {
+      for (const victim of oneOfEachKind(cluster)) {
+        await cluster.lead(victim);
+        await data.insert(3);
+        await victim.process.kill();
+        await data.insert(BURST);
+        await cluster.restart(victim);
+        await data.check(t, `after the loss of a leader of kind ${victim.kind}`);
+      }
+    },
+  },
+  {
+    name: 'a killed follower gets a snapshot from a leader of either kind',
+    async run(t, cluster, data) {
+      for (const leader of oneOfEachKind(cluster)) {
+        for (const victim of oneOfEachKind(cluster, leader)) {
+          // Nothing of ours takes part in it.
+          if (leader.kind === 'C' && victim.kind === 'C') continue;
+          await cluster.lead(leader);
+          await victim.process.kill();
+          await data.insert(BURST);
+          await cluster.restart(victim);
+          await data.check(t, `${leader.kind} leads, ${victim.kind} comes back`);
+        }
+      }
+    },
+  },
+  {
+    name: 'members are added, promoted, demoted and removed by a leader of either kind',
+    async run(t, cluster, data) {
+      for (const leader of oneOfEachKind(cluster)) {
+        for (const kind of ['C', 'dqlited'] as const) {
+          await cluster.lead(leader);
+          const member = await cluster.add(kind, 'standby');
+          await data.insert(3);
+          await data.check(t, `a ${kind} standby of a ${leader.kind} leader`);
+          await cluster.assign(member, 'voter');
+          await cluster.assign(member, 'spare');
+          await cluster.assign(member, 'voter');
+          await cluster.remove(member);
+          await data.insert(3);
+        }
+      }
+      await data.check(t);
+    },
+  },
+  {
+    name: 'all are killed at once, in the middle of writes, and come back',
+    async run(t, cluster, data) {
+      const writing = data.insert(3 * BURST).catch(() => {});
+      await data.progress();
+      await Promise.all(cluster.members.map(({ process }) => process.kill()));
+      for (const member of cluster.members) await cluster.restart(member);
+      await writing;
+      await data.check(t);
+    },
+  },
+  {
+    name: 'all stop in order and start again',
+    async run(t, cluster, data) {
+      for (const member of cluster.members) t.equal(await member.process.stop(), 0, member.kind);
+      for (const member of cluster.members) t.same(errorLines(member.process), []);
+      await Promise.all(cluster.members.map((member) => cluster.restart(member)));
+      await data.insert(3);
+      await data.check(t);
+    },
+  },
+];
+
+/** The first member of each kind, `except` left out. */
+function oneOfEachKind({ members }: MixedCluster, except?: Member): Member[] {
+  const others = members.filter((member) => member !== except);
+  return (['C', 'dqlited'] as const).flatMap(
+    (kind) => others.find((member) => member.kind === kind) ?? [],
+  );
+}
+
+/** A log that a snapshot replaced does not begin at 1. */
+async function hasFirstEntry({ directory }: Member): Promise<boolean> {
+  return (await readdir(directory)).some((name) => name.startsWith('0000000000000001-'));
+}
