@@ -11,6 +11,9 @@ import type { Turns } from './turns.ts';
 
 const never = Number.POSITIVE_INFINITY as Instant;
 
+/** How often a running statement looks whether its client still wants it. */
+const lookIntervalMs = 20;
+
 /**
  * The database of one session: its connection, its statements, its place among the writers, and what the answer
  * of the present request depends on.
@@ -35,19 +38,24 @@ export class OpenDatabase {
   #proven = false;
   /** When the statement that runs is interrupted. */
   #stopAt = never;
+  /** When the statement that runs next looks for an INTERRUPT. */
+  #lookAt = never;
 
   /**
-   * Opens the database of this name, which is created when there is none.
+   * Opens the database of this name, which is created when there is none. `cancelled` tells whether the client
+   * still wants the statement that keeps the event loop busy.
    * @throws DqliteError when there are too many, or the engine has no room for a connection
    */
-  static open(gateway: Gateway, task: Task, name: string): OpenDatabase {
+  static open(gateway: Gateway, task: Task, name: string, cancelled: () => boolean): OpenDatabase {
     const { machine } = gateway;
     const term = machine.leadingTerm;
     if (term === undefined) throw DqliteError.of('notLeader');
     const { engine } = gateway;
     const replica = machine.open(name);
     try {
-      return new OpenDatabase(gateway, task, replica, term, engine);
+      const open = new OpenDatabase(gateway, task, replica, term, engine);
+      open.connection.onProgress(() => open.#mustStop(cancelled));
+      return open;
     } catch (error) {
       machine.close(replica);
       throw error;
@@ -64,9 +72,6 @@ export class OpenDatabase {
     this.connection = engine.connect(replica.database);
     this.statements = new StatementRegistry(gateway.limits.maxStatementsPerSession);
     this.savepoint = new Savepoint(this.connection);
-    if (gateway.limits.statementTimeoutMs > 0) {
-      this.connection.onProgress(() => gateway.clock.now() >= this.#stopAt);
-    }
   }
 
   /** The leadership in which it was opened has ended: it must be dropped. */
@@ -93,7 +98,7 @@ export class OpenDatabase {
 
   /** `begin`, when nothing has to be waited for. @throws DqliteError `notLeader` */
   tryBegin(statement: Statement): boolean {
-    this.#refuseWhileTransferring(statement);
+    this.#refuseUnwelcomeWrites(statement);
     if (statement.readOnly ? !this.#mayRead() : !this.#mayWrite()) return false;
     this.restartDeadline();
     return true;
@@ -106,9 +111,10 @@ export class OpenDatabase {
   *begin(statement: Statement): Steps {
     if (!statement.readOnly) {
       yield* this.#takeTurn();
-      if (this.#gateway.machine.transferring) {
+      const refusal = this.#refusalOfWrites();
+      if (refusal !== undefined) {
         this.#keepTurn(this.connection.writing);
-        throw DqliteError.of('notLeader');
+        throw DqliteError.of(refusal);
       }
     } else {
       // Within one EXEC_SQL, a read sees what the statements before it wrote.
@@ -121,9 +127,10 @@ export class OpenDatabase {
   /** The statement timeout counts from now: the statement has paused. */
   restartDeadline(): void {
     const { clock, limits } = this.#gateway;
-    if (limits.statementTimeoutMs > 0) {
-      this.#stopAt = (clock.now() + limits.statementTimeoutMs) as Instant;
-    }
+    const now = clock.now();
+    const { statementTimeoutMs } = limits;
+    this.#stopAt = statementTimeoutMs > 0 ? ((now + statementTimeoutMs) as Instant) : never;
+    this.#lookAt = (now + lookIntervalMs) as Instant;
   }
 
   /**
@@ -132,6 +139,7 @@ export class OpenDatabase {
    */
   end(statement: Statement): void {
     this.#stopAt = never;
+    this.#lookAt = never;
     try {
       statement.reset();
       if (statement.parameterCount > 0) statement.clearBindings();
@@ -190,6 +198,15 @@ export class OpenDatabase {
     this.#gateway.machine.close(this.#replica);
   }
 
+  /** Asked by SQLite while a statement runs. */
+  #mustStop(cancelled: () => boolean): boolean {
+    const now = this.#gateway.clock.now();
+    if (now >= this.#stopAt) return true;
+    if (now < this.#lookAt) return false;
+    this.#lookAt = (now + lookIntervalMs) as Instant;
+    return cancelled();
+  }
+
   #submitCaptured(): void {
     for (;;) {
       const captured = this.connection.takeCaptured();
@@ -214,11 +231,20 @@ export class OpenDatabase {
     this.#dependsOn = Math.max(this.#dependsOn, this.connection.takeDependency());
   }
 
-  /** A transfer may end at any moment: what would be proposed now could get lost. */
-  #refuseWhileTransferring(statement: Statement): void {
-    if (!this.#gateway.machine.transferring) return;
-    const mayCommit = this.connection.writing && statement.columnCount === 0;
-    if (mayCommit || !statement.readOnly) throw DqliteError.of('notLeader');
+  /** A transfer may end at any moment: what would be proposed now could get lost. On a full disk it would not fit. */
+  #refusalOfWrites(): 'notLeader' | 'diskFull' | undefined {
+    const { lacksSpace, transferring } = this.#gateway.machine;
+    if (transferring) return 'notLeader';
+    return lacksSpace ? 'diskFull' : undefined;
+  }
+
+  #refuseUnwelcomeWrites(statement: Statement): void {
+    const refusal = this.#refusalOfWrites();
+    if (refusal === undefined) return;
+    // A full disk has room for what is open: at most one transaction of each database.
+    const ends = this.connection.writing && statement.columnCount === 0;
+    const mayCommit = refusal === 'notLeader' && ends;
+    if (mayCommit || !statement.readOnly) throw DqliteError.of(refusal);
   }
 
   #mayRead(): boolean {

@@ -10,6 +10,11 @@ export interface Output {
    * waits for `drained`, which the transport calls whenever it falls to 0.
    */
   readonly bufferedBytes: number;
+  /**
+   * Bytes that the network has for us now, for a session whose statement keeps the event loop from delivering
+   * them: empty when there are none, undefined when the client is gone. `receive` does not get them again.
+   */
+  readNow(): Buffer | undefined;
   /** Stop reading from the client until `resumeReading`: enough of its requests are waiting. */
   pauseReading(): void;
   resumeReading(): void;

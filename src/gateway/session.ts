@@ -113,7 +113,7 @@ export class Session {
   open(name: string): void {
     if (this.#database !== undefined) throw DqliteError.of('alreadyOpen');
     if (name === '' || name === ':memory:') throw DqliteError.of('badDatabaseName');
-    this.#database = OpenDatabase.open(this.gateway, this.task, name);
+    this.#database = OpenDatabase.open(this.gateway, this.task, name, () => this.#cancelled());
   }
 
   /** This server leads and may execute SQL. When false, `untilLeading` waits or says why not. */
@@ -154,6 +154,16 @@ export class Session {
   /** The client wants no more rows: an INTERRUPT is its next request. */
   get interrupted(): boolean {
     return this.#nextType() === interruptType;
+  }
+
+  /** While a statement holds the event loop: its client has said INTERRUPT meanwhile, or is gone. */
+  #cancelled(): boolean {
+    if (this.#framer.bufferedBytes <= this.#limits.maxQueuedRequestBytes) {
+      const bytes = this.#output.readNow();
+      if (bytes === undefined) return true;
+      if (bytes.length > 0) this.#framer.push(bytes);
+    }
+    return this.interrupted;
   }
 
   /** Ends the session from this side: behind what is answered, the connection closes without another word. */

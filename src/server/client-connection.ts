@@ -3,6 +3,7 @@ import type { Logger } from '../base/logger.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import type { Output } from '../gateway/output.ts';
 import type { Session } from '../gateway/session.ts';
+import { readNow } from './read-now.ts';
 
 /** What to do with a connection that turned out to come from another server. */
 export type AdoptPeer = (socket: Socket, id: bigint, address: string, rest: Buffer) => void;
@@ -48,6 +49,10 @@ export class ClientConnection implements Output {
 
   get bufferedBytes(): number {
     return this.#socket.writableLength;
+  }
+
+  readNow(): Buffer | undefined {
+    return readNow(this.#socket);
   }
 
   pauseReading(): void {

@@ -132,6 +132,15 @@ export class Client implements Output {
     }
   }
 
+  /** What the client sends while a statement keeps the event loop busy; undefined: it has gone. */
+  arriving: Buffer | undefined = Buffer.alloc(0);
+
+  readNow(): Buffer | undefined {
+    const { arriving } = this;
+    if (arriving !== undefined) this.arriving = Buffer.alloc(0);
+    return arriving;
+  }
+
   pauseReading(): void {
     this.reading = false;
   }

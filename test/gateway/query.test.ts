@@ -179,6 +179,39 @@ t.test('INTERRUPT behind other requests, or after the last row, changes nothing'
   t.equal(show(await client.next()), 'empty');
 });
 
+const endlessCount =
+  'WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n) SELECT count(*) FROM n';
+
+t.test(
+  'INTERRUPT ends a statement that keeps the event loop busy: exactly one EMPTY',
+  async (t) => {
+    const harness = new Harness();
+    const client = await filled(harness, 10);
+    const { clock } = harness;
+    const now = clock.now.bind(clock);
+    let passedMs = 0;
+    clock.now = () => (now() + passedMs++) as ReturnType<typeof now>;
+    client.arriving = request.interrupt();
+    client.send(request.querySql(endlessCount));
+    t.equal(show(await client.next()), 'empty');
+    t.equal(client.messages.length, 0);
+    t.equal(await client.query('SELECT count(*) FROM t'), '10');
+  },
+);
+
+t.test('a client that has gone stops its statement', async (t) => {
+  const harness = new Harness();
+  const [client, other] = [await filled(harness, 10), await harness.open()];
+  const { clock } = harness;
+  const now = clock.now.bind(clock);
+  let passedMs = 0;
+  clock.now = () => (now() + passedMs++) as ReturnType<typeof now>;
+  client.arriving = undefined;
+  client.send(request.execSql(`INSERT INTO t(i) ${endlessCount}`));
+  t.equal(show(await client.next()), 'failure 9 interrupted');
+  t.equal(await other.query('SELECT count(*) FROM t'), '10');
+});
+
 t.test('a client that stops reading stalls only itself, in bounded memory', async (t) => {
   const harness = new Harness({
     limits: { outputHighWaterBytes: 50_000, maxStalledQueryMs: 5000 },

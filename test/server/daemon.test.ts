@@ -9,6 +9,7 @@ import { connect } from '../../src/client/index.ts';
 import { askControl } from '../../src/server/control.ts';
 import { daemonFor, startDaemon, temporaryDirectory } from '../support/daemon.ts';
 import { freePort, type ServerProcess, startServer } from '../support/server-process.ts';
+import { handshake, request, WireConnection } from '../support/wire.ts';
 
 async function connected(port: number): Promise<Socket> {
   const socket = dial(port, '127.0.0.1');
@@ -28,6 +29,25 @@ t.test('connections beyond the limit are closed at once, the others go on', asyn
   t.match(await database.query('SELECT 1 AS one').all(), [{ one: 1 }]);
   for (const socket of others) t.notOk(socket.destroyed);
   for (const socket of others) socket.destroy();
+});
+
+t.test('INTERRUPT and hanging up reach a statement that keeps the event loop busy', async (t) => {
+  const daemon = await daemonFor(t);
+  const endless =
+    'WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n) SELECT count(*) FROM n';
+  const client = await WireConnection.connect(daemon.port);
+  client.send(Buffer.concat([handshake, request.open('app')]));
+  await client.receive();
+  client.send(request.querySql(endless));
+  // Behind the query in the same stream: it is read when SQLite lets the session look.
+  client.send(request.interrupt());
+  const answer = await client.receive();
+  t.equal(answer.kind === 'message' && answer.bytes[4], 8, 'EMPTY');
+  client.send(request.querySql(endless));
+  client.destroy();
+  const database = await connect({ servers: [daemon.address], database: 'app', connections: 1 });
+  t.teardown(() => database.close());
+  t.match(await database.query('SELECT 1 AS one').all(), [{ one: 1 }]);
 });
 
 t.test('a server can live on an abstract unix socket', async (t) => {

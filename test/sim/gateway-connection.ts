@@ -80,6 +80,10 @@ export class GatewayConnection implements Output {
     this.#receivedUntil = this.#later(this.#receivedUntil, () => this.#receive(copy));
   }
 
+  readNow(): Buffer {
+    return Buffer.alloc(0);
+  }
+
   pauseReading(): void {}
 
   resumeReading(): void {}

@@ -1,4 +1,4 @@
-import { DqliteError } from '../../base/errors.ts';
+import { DqliteError, errorTable } from '../../base/errors.ts';
 import { ParameterCursor, type Parameters } from '../../protocol/parameters.ts';
 import type { RequestOf } from '../../protocol/requests.ts';
 import { RowWriter } from '../../protocol/row-writer.ts';
@@ -41,6 +41,9 @@ function* run(
     try {
       bind(statement, parameters);
       yield* streamRows(session, open, statement);
+    } catch (error) {
+      // Its client does not want to hear of it any more: the answer to the INTERRUPT follows.
+      if (!(session.interrupted && isInterrupt(error))) throw error;
     } finally {
       open.end(statement);
     }
@@ -50,6 +53,10 @@ function* run(
   if (!open.settled) yield* open.untilSettled();
   if (rows === undefined) session.reply({ kind: 'rows', batch: noRows });
   else session.send(rows);
+}
+
+function isInterrupt(error: unknown): boolean {
+  return error instanceof DqliteError && error.wire === errorTable.interrupted.wire;
 }
 
 const noRows = { columns: [], rows: [], done: true } as const;
