@@ -2,7 +2,16 @@
 // Builds the addon with cargo, puts it where index.js looks, and prints its types into addon.d.ts.
 // `--check` fails instead when the checked-in types differ from those of the code.
 import { spawnSync } from 'node:child_process';
-import { copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -45,16 +54,17 @@ function typesOf(typesFolder) {
 function install() {
   const { glibcVersionRuntime } = process.report.getReport().header;
   const libc = glibcVersionRuntime === undefined ? 'musl' : 'gnu';
-  copyFileSync(
-    join(here, 'target/release/libnative_aio.so'),
-    join(here, `native-aio.linux-${process.arch}-${libc}.node`),
-  );
+  const addon = join(here, `native-aio.linux-${process.arch}-${libc}.node`);
+  // In one step: running processes have the old file mapped.
+  const fresh = `${addon}.${process.pid}`;
+  copyFileSync(join(here, 'target/release/libnative_aio.so'), fresh);
+  renameSync(fresh, addon);
 }
 
 const typesFolder = mkdtempSync(join(tmpdir(), 'native-aio-'));
 try {
   build(typesFolder);
-  install();
+  if (!check) install();
   const types = typesOf(typesFolder);
   if (!check) writeFileSync(typesPath, types);
   else if (readFileSync(typesPath, 'utf8') !== types) {

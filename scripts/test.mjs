@@ -16,7 +16,12 @@ await setUpOrExit();
 const files = process.argv.slice(2);
 if (files.length === 0) {
   await check('types', ['node_modules/typescript/lib/tsc.js', '-p', '.']);
-  await check('lint and format', ['node_modules/@biomejs/biome/bin/biome', 'ci', '--colors=off', '.']);
+  await check('lint and format', [
+    'node_modules/@biomejs/biome/bin/biome',
+    'ci',
+    '--colors=off',
+    '.',
+  ]);
 }
 await tests(files);
 

@@ -224,17 +224,18 @@ unsafe fn open_backend(
         unsafe { (uv.poll_start)(handle, uv::READABLE, on_readable) };
         return Ok(Backend::Ring(Box::new(ring)));
     }
+    let sender = SendHandle(handle);
+    // Before the handle is opened: an open one could not be given back at once. Nothing wakes it until then.
+    let thread = WriterThread::new(move || {
+        let SendHandle(handle) = &sender;
+        // SAFETY: the handle is open before the first write, and the thread is joined before it is closed.
+        unsafe { (uv.async_send)(*handle) };
+    })?;
     let status = unsafe { (uv.async_init)(event_loop, handle, on_wake) };
     if status != 0 {
         return Err(io::Error::from_raw_os_error(-status));
     }
-    let handle = SendHandle(handle);
-    let thread = WriterThread::new(move || {
-        let SendHandle(handle) = &handle;
-        // SAFETY: the thread is joined before the handle is closed.
-        unsafe { (uv.async_send)(*handle) };
-    });
-    thread.map(Backend::Thread)
+    Ok(Backend::Thread(thread))
 }
 
 extern "C" fn on_readable(handle: *mut uv::Handle, _status: c_int, _events: c_int) {

@@ -36,6 +36,11 @@ export const errorTable = {
     message: 'database is locked',
     doc: 'Other writers held the database for longer than --busy-timeout. Nothing was executed: try again.',
   },
+  diskFull: {
+    wire: 13,
+    message: 'no space left on the disk of the leader',
+    doc: 'Writes are refused until there is space on the disk of the leader; reads go on. Nothing was executed: make space, then try again.',
+  },
   noDatabase: {
     wire: 12,
     message: 'no database opened',

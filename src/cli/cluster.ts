@@ -3,6 +3,7 @@ import { UsageError } from '../base/errors.ts';
 import { Cluster, describeServer, type Member, setWeight } from '../client/cluster.ts';
 import { signalOf } from '../client/deadline.ts';
 import type { Role } from '../protocol/log.ts';
+import { askControl } from '../server/control.ts';
 import { address, choice, unsigned64 } from '../server/setting-kinds.ts';
 import { type MemberDetails, memberTable } from './cluster-output.ts';
 import { toJson } from './json.ts';
@@ -12,6 +13,10 @@ import { print, say, type Terminal } from './terminal.ts';
 
 interface ReadOptions extends ServersOptions {
   readonly json?: boolean;
+}
+
+interface ListOptions extends ReadOptions {
+  readonly dataDir?: string;
 }
 
 const READ_TIMEOUT_MS = 10_000;
@@ -32,10 +37,20 @@ export function addClusterCommands(program: Command, terminal: Terminal): void {
 function addReading(cluster: Command, terminal: Terminal): void {
   withJson(withServers(cluster.command('list'), READ_TIMEOUT_MS))
     .description('the servers, their roles and whether they can be reached')
-    .action(async (options: ReadOptions) => {
+    .option(
+      '--data-dir <DIR>',
+      'where the leader has its data, if it runs on this machine: shows how far each log reaches',
+    )
+    .action(async (options: ListOptions) => {
       const signal = signalOf({ timeoutMs: options.timeout });
       const { leader, members } = await new Cluster(options.servers).members(signal);
-      const details = await Promise.all(members.map((member) => probe(member.address)));
+      const logs = await logsOf(options);
+      const details = await Promise.all(
+        members.map(async (member) => ({
+          ...(await probe(member.address)),
+          ...logs.get(member.id),
+        })),
+      );
       const text = options.json
         ? membersJson(leader, members, details)
         : memberTable(leader, members, details);
@@ -143,6 +158,31 @@ async function addressOf(
   return /^\d+$/.test(server) ? (await memberOf(server, options, signal)).address : server;
 }
 
+/** How far the logs of the members reach, as the leader on this machine tells on its control socket. */
+async function logsOf(
+  options: ListOptions,
+): Promise<Map<bigint, Pick<MemberDetails, 'lastIndex' | 'lag'>>> {
+  if (options.dataDir === undefined) return new Map();
+  const { lastIndex, servers, state } = await askControl(
+    options.dataDir,
+    'status',
+    options.timeout,
+  );
+  if (state !== 'leader') {
+    throw new UsageError(
+      `the server on ${options.dataDir} does not lead: only the leader knows how far the logs reach`,
+    );
+  }
+  return new Map(
+    servers.map(({ id, matchIndex }) => [
+      id,
+      matchIndex === undefined
+        ? {}
+        : { lastIndex: matchIndex, lag: Math.max(0, lastIndex - matchIndex) },
+    ]),
+  );
+}
+
 async function probe(at: string): Promise<MemberDetails> {
   try {
     const { failureDomain, weight } = await describeServer(
@@ -168,6 +208,8 @@ function membersJson(
     reachable: details[i]?.reachable === true,
     failureDomain: details[i]?.failureDomain,
     weight: details[i]?.weight,
+    lastIndex: details[i]?.lastIndex,
+    lag: details[i]?.lag,
   }));
   return `${toJson(list)}\n`;
 }

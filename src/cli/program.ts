@@ -1,7 +1,9 @@
 import { Command } from 'commander';
+import { addCheckCommands } from './check-disk.ts';
 import { addClusterCommands } from './cluster.ts';
 import { addDoctorCommand } from './doctor.ts';
 import { addDumpCommand } from './dump.ts';
+import { addRecoverCommand } from './recover.ts';
 import { addSqlCommand } from './sql.ts';
 import { addStartCommand } from './start.ts';
 import { addStatusCommand } from './status.ts';
@@ -37,5 +39,7 @@ Examples:
   addClusterCommands(program, terminal);
   addStatusCommand(program, terminal);
   addDoctorCommand(program, terminal);
+  addCheckCommands(program, terminal);
+  addRecoverCommand(program, terminal);
   return program;
 }

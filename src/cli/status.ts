@@ -37,7 +37,8 @@ function statusText(status: Status): string {
   const fields = fieldList([
     ['server', `${status.id} at ${status.address}`],
     ['listens on', status.listen === status.address ? undefined : status.listen],
-    ['version', `${status.version}, ${status.engine}, log on ${status.disk}`],
+    ['version', `${status.version}, ${status.engine}`],
+    ['disk', diskText(status)],
     ['process', `${status.processId}, up ${duration(status.uptimeMs)}`],
     ['data', status.dataDir],
     ['role', `${status.role ?? 'not a member'}, ${status.state}`],
@@ -50,6 +51,12 @@ function statusText(status: Status): string {
     ['databases', status.databases.join(', ') || 'none'],
   ]);
   return `${fields}\n${serversText(status)}`;
+}
+
+/** In capitals what an operator has to do something about. */
+function diskText({ disk, diskReason, lacksSpace }: Status): string {
+  const backend = diskReason === '' ? `log on ${disk}` : `log on ${disk} (${diskReason})`;
+  return lacksSpace ? `NOSPACE: writes are refused until there is space; ${backend}` : backend;
 }
 
 function logText(status: Status): string {

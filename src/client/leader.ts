@@ -3,8 +3,9 @@ import { Connection } from './connection.ts';
 import { pause, untilAborted } from './deadline.ts';
 import { ClientError } from './errors.ts';
 
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 1000;
+const FIRST_PAUSE_MS = 20;
+/** An election takes a second or more: who looks for its winner so often loses little to the wait. */
+const LONGEST_PAUSE_MS = 250;
 /** One server may not hold up a round: a black hole answers nothing. */
 const ATTEMPT_TIMEOUT_MS = 5000;
 /** A leader that has just lost its place may name one that names another. */

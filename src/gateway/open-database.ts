@@ -265,6 +265,8 @@ export class OpenDatabase {
     if (busyTimeoutMs === 0 && this.#turns.taken) throw DqliteError.of('busy');
     yield* this.#task.pause((task) => this.#turns.wait(task, busyTimeoutMs), 'notLeader');
     this.#holdsTurn = true;
+    // The session before may have given the turn back because leadership is lost, which this one hears of later.
+    if (this.lost) throw DqliteError.of('notLeader');
   }
 
   *#prove(): Steps {

@@ -11,12 +11,12 @@ import type {
   Ticket,
   Transition,
 } from './events.ts';
-import type { PeerMessage } from './messages.ts';
+import type { AppendEntries, PeerMessage } from './messages.ts';
 import type { RaftOptions } from './options.ts';
 import type { RaftStore, StateMachine, Transport, TransportEvents } from './ports.ts';
 import { Raft } from './raft.ts';
 import type { RaftStatus } from './status.ts';
-import type { Instant, ServerId, Snapshot, SnapshotMeta, Term } from './types.ts';
+import type { Index, Instant, ServerId, Snapshot, SnapshotMeta, Term } from './types.ts';
 
 /** What a driver drives, and whom it tells. */
 export interface DriverParts {
@@ -80,7 +80,8 @@ export class Driver implements TransportEvents {
     }
     if (this.#stopped) return;
     this.#raft = new Raft(options, { now: clock.now(), vote, snapshot: meta, entries }, random);
-    machine.transition(this.#raft.transition);
+    store.space?.onChange(() => this.#spaceChanged());
+    this.#spaceChanged();
     this.#handle({ type: 'tick' });
   }
 
@@ -88,6 +89,7 @@ export class Driver implements TransportEvents {
   stop(): Promise<void> {
     this.#stopped = true;
     this.#timer?.cancel();
+    this.#parts.store.space?.giveUp();
     if (this.#writesUnderWay === 0) return Promise.resolve();
     return new Promise((resolve) => {
       this.#idle = resolve;
@@ -129,6 +131,10 @@ export class Driver implements TransportEvents {
   }
 
   received(from: Sender, message: PeerMessage): void {
+    if (message.kind === 'appendEntries' && message.entries.length > 0 && this.#lacksSpace) {
+      this.#refuseEntries(from, message);
+      return;
+    }
     this.#handle({ type: 'receive', from, message });
   }
 
@@ -157,13 +163,45 @@ export class Driver implements TransportEvents {
 
   /** This server's place in the cluster; undefined until `start` has loaded the log. */
   get transition(): Transition | undefined {
-    return this.#raft?.transition;
+    return this.#raft && this.#withSpace(this.#raft.transition);
   }
 
   #flush(): void {
     const batch = this.#batch;
     this.#batch = undefined;
     if (batch !== undefined) this.#handle({ type: 'propose', ...batch });
+  }
+
+  get #lacksSpace(): boolean {
+    return this.#parts.store.space?.lacking === true;
+  }
+
+  #withSpace(transition: Transition): Transition {
+    return this.#lacksSpace ? { ...transition, lacksSpace: true } : transition;
+  }
+
+  #spaceChanged(): void {
+    if (this.#raft === undefined || this.#stopped) return;
+    this.#parts.machine.transition(this.#withSpace(this.#raft.transition));
+  }
+
+  /**
+   * A full disk takes no more entries, and must not make votes wait behind them. The leader hears that these do not
+   * fit here, which makes it ask again with every heartbeat, and counts as alive: elections go on as ever.
+   */
+  #refuseEntries(from: Sender, message: AppendEntries): void {
+    const { term, prevIndex, round } = message;
+    this.#handle({ type: 'snapshotArriving', from, term });
+    const status = this.#raft?.status();
+    if (status === undefined || status.term !== term || status.state !== 'follower') return;
+    // 0 would mean accepted, and a term that is not durable yet must not be answered in.
+    if (prevIndex === 0 || this.#writesUnderWay > 0) return;
+    const lastIndex = Math.min(prevIndex, status.durableIndex) as Index;
+    const kind = 'appendEntriesResult';
+    this.#parts.transport.send({
+      to: from,
+      message: { kind, term, rejected: prevIndex, lastIndex, round },
+    });
   }
 
   /** Queues an event. Events are stepped one after another, never inside one another. */
@@ -224,7 +262,7 @@ export class Driver implements TransportEvents {
     for (const settlement of effects.settle) onSettle(settlement);
     if (effects.takeSnapshot !== undefined) void this.#takeSnapshot(effects.takeSnapshot);
     if (effects.shipSnapshot !== undefined) void this.#shipSnapshot(effects.shipSnapshot);
-    if (effects.transition !== undefined) machine.transition(effects.transition);
+    if (effects.transition !== undefined) machine.transition(this.#withSpace(effects.transition));
     if (effects.ignored !== undefined) {
       const { from, why } = effects.ignored;
       logger.warn({ peer: from.id, address: from.address, why }, 'message of a peer ignored');
@@ -237,8 +275,9 @@ export class Driver implements TransportEvents {
     try {
       await store.persist(write);
     } catch (error) {
+      const givenUp = this.#stopped && this.#lacksSpace;
       this.#stopped = true;
-      fatal(error);
+      if (!givenUp) fatal(error);
       return;
     } finally {
       this.#writesUnderWay--;
@@ -276,7 +315,7 @@ export class Driver implements TransportEvents {
       await store.writeSnapshot({ meta, data });
       taken = meta;
     } catch (error) {
-      logger.error({ err: error, index: meta.index }, 'snapshot could not be written');
+      logger.warn({ err: error, index: meta.index }, 'snapshot could not be written');
     }
     data.release();
     this.#handle({ type: 'snapshotTaken', meta: taken });

@@ -179,7 +179,8 @@ export function onRequestVoteResult(core: Core, from: Sender, message: RequestVo
 
 /**
  * The leader hands over: start an election at once, without the pre-vote that its presence would fail
- * (Raft dissertation, section 3.10). Only with a log that ends exactly as the leader's, all of it durable.
+ * (Raft dissertation, section 3.10). Only with a log that ends exactly as the leader's; its last entries may still be
+ * on their way to the disk (a leader may send this right behind them), for our vote and the requests follow them there.
  */
 export function onTimeoutNow(core: Core, from: Sender, message: TimeoutNow): void {
   const { log, state } = core;
@@ -189,7 +190,6 @@ export function onTimeoutNow(core: Core, from: Sender, message: TimeoutNow): voi
   }
   if (message.term < currentTerm(core) || state.kind !== 'follower') return;
   if (state.leader?.id !== from.id || !isVoter(core)) return;
-  if (log.durableIndex !== log.lastIndex) return;
   if (message.lastIndex !== log.lastIndex || message.lastTerm !== log.lastTerm) return;
   startElection(core, true);
 }

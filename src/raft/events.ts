@@ -126,5 +126,7 @@ export interface Transition {
   readonly ready: boolean;
   /** Leading, and handing leadership over: new writes and changes are refused. */
   readonly transferring: boolean;
+  /** Set while the disk of this server is full: new writes are refused. */
+  readonly lacksSpace?: true;
   readonly configuration: Configuration;
 }

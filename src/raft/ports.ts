@@ -9,14 +9,27 @@ export interface Loaded {
   readonly entries: readonly Entry[];
 }
 
+/** Space on the device of a store. */
+export interface DiskSpace {
+  /** The device is full: what is left is for what is on the way, and for elections. */
+  readonly lacking: boolean;
+  /** Calls `listener` whenever `lacking` has changed. */
+  onChange(listener: () => void): void;
+  /** Refuses what waits for space, and whatever else will find none: the process stops. */
+  giveUp(): void;
+}
+
 /** The log, the vote and the snapshots on a disk; in the simulator on a faulty memory. */
 export interface RaftStore {
   load(): Promise<Loaded>;
   /**
    * Resolves once durable. Calls are carried out in the order they were made; those that wait for the disk
-   * together are made durable together. Rejects only when the disk failed: then the process must stop.
+   * together are made durable together. Rejects only when the disk failed: then the process must stop. A full
+   * disk is waited for.
    */
   persist(write: Persist): Promise<void>;
+  /** Whether there is space for more; absent where it never ends. */
+  readonly space?: DiskSpace;
   /** Writes a snapshot of our own machine, then trims the log behind it. Appends go on meanwhile. */
   writeSnapshot(snapshot: Snapshot): Promise<void>;
   /** The newest snapshot on disk, decompressed as it is read. Release it after use. */

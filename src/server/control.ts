@@ -22,6 +22,10 @@ export type Status = {
   /** SQLite build, and what the log is written with. */
   readonly engine: string;
   readonly disk: string;
+  /** Why the log is not written in a better way; empty when there is none. */
+  readonly diskReason: string;
+  /** The disk is full: writes are refused until there is space. */
+  readonly lacksSpace: boolean;
   readonly state: string;
   readonly role: string | undefined;
   readonly term: number;

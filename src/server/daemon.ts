@@ -172,6 +172,8 @@ export class Daemon {
       dataDir: this.#directory.path,
       engine: this.#engine.build,
       disk: this.#disk.backend,
+      diskReason: this.#disk.reason,
+      lacksSpace: transition.lacksSpace === true,
       state: transition.state,
       role: servers.find((server) => server.id === id)?.role,
       term: transition.term,
@@ -228,6 +230,8 @@ export class Daemon {
     const { config, logger } = this.#parts;
     if (config.join === undefined || !(await this.#directory.joining())) return;
     await joinCluster(this.#identity, config.join, this.#stopping.signal, logger);
+    // A spare is sent nothing, so the log will not tell it.
+    if (!this.#stopping.signal.aborted) await this.#directory.markJoining(false);
   }
 
   #accept(socket: Socket): void {

@@ -4,7 +4,8 @@ import { ClientError } from '../client/errors.ts';
 import type { Identity } from '../storage/app-files.ts';
 
 const ATTEMPT_TIMEOUT_MS = 15_000;
-const PAUSE_MS = 1000;
+/** Another server may be joining at the same moment. */
+const PAUSE_MS = 250;
 
 /**
  * Adds this server to a cluster as a spare; the leader gives it a role. Tries until it is a member or `signal` ends

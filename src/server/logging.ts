@@ -13,7 +13,12 @@ export function createLogger(level: Settings['logLevel'], noColor: boolean): Log
   };
   // Synchronous: the line that says why the process ends must be out before it does.
   if (!process.stderr.isTTY) return pino(options, pino.destination({ dest: 2, sync: true }));
-  const target = { colorize: !noColor, ignore: 'pid,hostname', translateTime: 'HH:MM:ss.l' };
+  const target = {
+    colorize: !noColor,
+    ignore: 'pid,hostname',
+    translateTime: 'HH:MM:ss.l',
+    singleLine: true,
+  };
   return pino({
     ...options,
     transport: { target: 'pino-pretty', options: { ...target, destination: 2 } },

@@ -165,6 +165,7 @@ export class RaftNode {
   #countedStore(): RaftStore {
     const { store } = this.#parts;
     return {
+      ...(store.space === undefined ? {} : { space: store.space }),
       load: () => store.load(),
       persist: async (write) => {
         // A leader's own commands are not the peers' fault, and their answers are wanted all the more.

@@ -193,6 +193,7 @@ class RaftWorker {
 /** A snapshot that the other thread takes is written when it is there. */
 function awaitingSnapshots(store: RaftStore): RaftStore {
   return {
+    ...(store.space === undefined ? {} : { space: store.space }),
     load: () => store.load(),
     persist: (write) => store.persist(write),
     writeSnapshot: async (snapshot) => {

@@ -99,6 +99,11 @@ export class SqlStateMachine implements StateMachine {
     return this.#transition?.transferring === true;
   }
 
+  /** The disk of this server is full: writes are refused. */
+  get lacksSpace(): boolean {
+    return this.#transition?.lacksSpace === true;
+  }
+
   /** A snapshot is replacing the databases: what they hold now is neither the old state nor the new. */
   get restoring(): boolean {
     return this.#held !== undefined;

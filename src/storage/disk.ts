@@ -47,7 +47,8 @@ export const blockBytes = 4096;
 export interface LogFile {
   /**
    * Writes `source`, a part of what `allocate` gave, at `offset` and makes it durable, as one operation. One
-   * call at most is under way on a file. After a failure nothing is known of the bytes: it is never retried.
+   * call at most is under way on a file. After a failure nothing is known of the bytes: it is never retried, but
+   * for a full device, where the same bytes may be written to the same place again.
    */
   writeDurably(source: Uint8Array, offset: number): Promise<void>;
   close(): Promise<void>;
@@ -64,12 +65,15 @@ export async function readWhole(disk: Disk, path: string): Promise<Buffer> {
   }
 }
 
-/** Creates `path` with these bytes, durable but for its name in the directory. */
+/** Creates `path` with these bytes, durable but for its name in the directory. A failure leaves nothing behind. */
 export async function writeWhole(disk: Disk, path: string, bytes: Uint8Array): Promise<void> {
   const file = await disk.create(path);
   try {
     await file.write(bytes, 0);
     await file.sync();
+  } catch (error) {
+    await disk.remove(path).catch(() => {});
+    throw error;
   } finally {
     await file.close();
   }

@@ -34,7 +34,7 @@ export function metadataName(version: number): string {
   return version % 2 === 1 ? 'metadata1' : 'metadata2';
 }
 
-/** Makes the next version of the metadata durable. */
+/** Makes the next version of the metadata durable. May be repeated after a failure on a full device. */
 export async function storeMetadata(
   disk: Disk,
   directory: string,
@@ -151,7 +151,12 @@ async function createFile(
 ): Promise<void> {
   const temporary = join(directory, 'tmp-metadata');
   await writeWhole(disk, temporary, bytes);
-  await disk.rename(temporary, path);
+  try {
+    await disk.rename(temporary, path);
+  } catch (error) {
+    await disk.remove(temporary).catch(() => {});
+    throw error;
+  }
   await disk.syncDirectory(directory);
 }
 

@@ -1,10 +1,11 @@
+import { constants } from 'node:fs';
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
 import { markAsUntransferable } from 'node:worker_threads';
 import type { Disk, LogFile, ReadableFile, WritableFile } from './disk.ts';
 import { blockBytes } from './disk.ts';
 import { DiskFullError } from './errors.ts';
 import type { NativeAddon } from './native-addon.ts';
-import { NodeDisk } from './node-disk.ts';
+import { closeDescriptor, NodeDisk, openDescriptor } from './node-disk.ts';
 
 type Settle = (result: number) => void;
 
@@ -25,6 +26,7 @@ export class NativeDisk implements Disk {
     this.#addon = addon;
     this.#waiting = new Array(addon.maxInFlight()).fill(undefined);
     const completions = new Int32Array(addon.maxInFlight() * 2);
+    markAsUntransferable(completions.buffer);
     this.#writer = new addon.DurableWriter(
       ioUring,
       (count) => this.#complete(completions, count),
@@ -33,11 +35,9 @@ export class NativeDisk implements Disk {
   }
 
   async openLog(path: string): Promise<LogFile> {
-    const descriptor = this.#open(path);
-    return {
-      writeDurably: (source, offset) => this.#write(path, descriptor, source, offset),
-      close: async () => this.#addon.closeFile(descriptor),
-    };
+    return new NativeLogFile(path, await openDirect(path), (descriptor, source, offset) =>
+      this.#write(descriptor, source, offset),
+    );
   }
 
   allocate(sizeBytes: number): Buffer {
@@ -47,7 +47,7 @@ export class NativeDisk implements Disk {
     return Buffer.from(arena, 0, sizeBytes);
   }
 
-  /** Waits for writes in flight and frees what the addon holds. */
+  /** Waits for writes in flight, which are not heard of any more, and frees what the addon holds. */
   close(): void {
     this.#writer.close();
   }
@@ -80,26 +80,10 @@ export class NativeDisk implements Disk {
     return this.#node.syncDirectory(directory);
   }
 
-  /** Direct where the file system knows it; through the page cache, as durably, where it does not. */
-  #open(path: string): number {
-    try {
-      return this.#addon.openFile(path, true);
-    } catch {
-      return this.#addon.openFile(path, false);
-    }
-  }
-
-  #write(path: string, descriptor: number, source: Uint8Array, offset: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const settle: Settle = (result) => {
-        if (result === source.length) resolve();
-        else if (result > 0 && result % blockBytes === 0) {
-          // The kernel took a part, as it may just before it runs out of space.
-          const rest = source.subarray(result);
-          this.#write(path, descriptor, rest, offset + result).then(resolve, reject);
-        } else reject(failureOf(path, result));
-      };
-      this.#waiting[this.#writer.write(descriptor, source, offset)] = settle;
+  /** Resolves to the number of bytes written or a negative errno. */
+  #write(descriptor: number, source: Uint8Array, offset: number): Promise<number> {
+    return new Promise((resolve) => {
+      this.#waiting[this.#writer.write(descriptor, source, offset)] = resolve;
     });
   }
 
@@ -110,6 +94,57 @@ export class NativeDisk implements Disk {
       this.#waiting[ticket] = undefined;
       settle?.(completions[at + 1] as number);
     }
+  }
+}
+
+type Write = (descriptor: number, source: Uint8Array, offset: number) => Promise<number>;
+
+class NativeLogFile implements LogFile {
+  readonly #path: string;
+  readonly #write: Write;
+  #descriptor: number;
+  #direct = true;
+
+  constructor(path: string, descriptor: number, write: Write) {
+    this.#path = path;
+    this.#descriptor = descriptor;
+    this.#write = write;
+  }
+
+  async writeDurably(source: Uint8Array, offset: number): Promise<void> {
+    for (let written = 0; written < source.length; ) {
+      const rest = written === 0 ? source : source.subarray(written);
+      const result = await this.#write(this.#descriptor, rest, offset + written);
+      // The kernel may take a part, most often just before it runs out of space.
+      if (result > 0 && result % blockBytes === 0) written += result;
+      else if (result === refused && this.#direct) await this.#throughPageCache();
+      else throw failureOf(this.#path, result);
+    }
+  }
+
+  close(): Promise<void> {
+    return closeDescriptor(this.#path, this.#descriptor);
+  }
+
+  /** Some file systems open a file for direct I/O and then refuse every write: nothing was written. */
+  async #throughPageCache(): Promise<void> {
+    const descriptor = await openDescriptor(this.#path, constants.O_WRONLY);
+    await closeDescriptor(this.#path, this.#descriptor);
+    this.#descriptor = descriptor;
+    this.#direct = false;
+  }
+}
+
+/** -EINVAL. */
+const refused = -22;
+
+/** Direct where the file system knows it; through the page cache, as durably, where it does not. */
+async function openDirect(path: string): Promise<number> {
+  try {
+    return await openDescriptor(path, constants.O_WRONLY | constants.O_DIRECT);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
+    return openDescriptor(path, constants.O_WRONLY);
   }
 }
 

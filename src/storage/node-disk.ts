@@ -13,29 +13,29 @@ export class NodeDisk implements Disk {
   }
 
   async openForReading(path: string): Promise<ReadableFile> {
-    const descriptor = await open(path, fs.constants.O_RDONLY);
+    const descriptor = await openDescriptor(path, fs.constants.O_RDONLY);
     const stats = await call<fs.Stats>(path, (done) => fs.fstat(descriptor, done));
     return {
       sizeBytes: stats.size,
       read: (target, offset) => readFully(path, descriptor, target, offset),
-      close: () => close(path, descriptor),
+      close: () => closeDescriptor(path, descriptor),
     };
   }
 
   async create(path: string): Promise<WritableFile> {
     const flags = fs.constants.O_CREAT | fs.constants.O_EXCL | fs.constants.O_RDWR;
-    return writable(path, await open(path, flags));
+    return writable(path, await openDescriptor(path, flags));
   }
 
   async openForWriting(path: string): Promise<WritableFile> {
-    return writable(path, await open(path, fs.constants.O_RDWR));
+    return writable(path, await openDescriptor(path, fs.constants.O_RDWR));
   }
 
   async openLog(path: string): Promise<LogFile> {
-    const descriptor = await open(path, fs.constants.O_WRONLY | fs.constants.O_DSYNC);
+    const descriptor = await openDescriptor(path, fs.constants.O_WRONLY | fs.constants.O_DSYNC);
     return {
       writeDurably: (source, offset) => writeFully(path, descriptor, source, offset),
-      close: () => close(path, descriptor),
+      close: () => closeDescriptor(path, descriptor),
     };
   }
 
@@ -52,17 +52,24 @@ export class NodeDisk implements Disk {
   }
 
   async syncDirectory(directory: string): Promise<void> {
-    const descriptor = await open(directory, fs.constants.O_RDONLY | fs.constants.O_DIRECTORY);
+    const descriptor = await openDescriptor(
+      directory,
+      fs.constants.O_RDONLY | fs.constants.O_DIRECTORY,
+    );
     try {
-      await call(directory, (done) => fs.fsync(descriptor, done));
+      // Never a matter of space that could be waited for: names are written already.
+      await new Promise<void>((resolve, reject) => {
+        fs.fsync(descriptor, (error) => (error ? reject(error) : resolve()));
+      });
     } finally {
-      await close(directory, descriptor);
+      await closeDescriptor(directory, descriptor);
     }
   }
 }
 
 type Done<T> = (error: NodeJS.ErrnoException | null, value: T) => void;
 
+/** A full device is told apart: whoever can wait for space may want to. */
 function call<T = void>(path: string, start: (done: Done<T>) => void): Promise<T> {
   return new Promise((resolve, reject) => {
     start((error, value) => (error ? reject(translated(path, error)) : resolve(value)));
@@ -75,11 +82,13 @@ function translated(path: string, error: NodeJS.ErrnoException): Error {
     : error;
 }
 
-function open(path: string, flags: number): Promise<number> {
+/** A descriptor, for those who write with it themselves. Mode 0600. */
+export function openDescriptor(path: string, flags: number): Promise<number> {
   return call(path, (done) => fs.open(path, flags, 0o600, done));
 }
 
-function close(path: string, descriptor: number): Promise<void> {
+/** Closes what `openDescriptor` opened. */
+export function closeDescriptor(path: string, descriptor: number): Promise<void> {
   return call(path, (done) => fs.close(descriptor, (error) => done(error ?? null)));
 }
 
@@ -88,7 +97,7 @@ function writable(path: string, descriptor: number): WritableFile {
     write: (source, offset) => writeFully(path, descriptor, source, offset),
     sync: () => call(path, (done) => fs.fsync(descriptor, done)),
     truncate: (sizeBytes) => call(path, (done) => fs.ftruncate(descriptor, sizeBytes, done)),
-    close: () => close(path, descriptor),
+    close: () => closeDescriptor(path, descriptor),
   };
 }
 

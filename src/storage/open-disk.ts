@@ -1,5 +1,5 @@
 import type { Disk } from './disk.ts';
-import { loadNativeAddon } from './native-addon.ts';
+import { loadNativeAddon, type NativeAddon } from './native-addon.ts';
 import { NativeDisk } from './native-disk.ts';
 import { NodeDisk } from './node-disk.ts';
 
@@ -26,10 +26,28 @@ export function openDisk(wanted: DiskBackend | 'auto' = 'auto'): OpenedDisk {
     if (wanted !== 'auto') throw new Error(`no native back end: ${reason}`);
     return { disk: new NodeDisk(), backend: 'node', reason };
   }
-  const obstacle = addon.ioUringObstacle();
-  if (wanted === 'io_uring' || (wanted === 'auto' && obstacle === null)) {
-    return { disk: new NativeDisk(addon, true), backend: 'io_uring', reason: '' };
+  return wanted === 'auto' ? bestOf(addon) : exactly(addon, wanted);
+}
+
+function exactly(addon: NativeAddon, backend: 'io_uring' | 'thread'): OpenedDisk {
+  return { disk: new NativeDisk(addon, backend === 'io_uring'), backend, reason: 'asked for' };
+}
+
+/** A host may know io_uring and still refuse a ring: memory limits count too. */
+function bestOf(addon: NativeAddon): OpenedDisk {
+  let obstacle = addon.ioUringObstacle();
+  if (obstacle === null) {
+    try {
+      return { disk: new NativeDisk(addon, true), backend: 'io_uring', reason: '' };
+    } catch (error) {
+      obstacle = (error as Error).message;
+    }
   }
-  const why = wanted === 'thread' ? 'asked for' : `io_uring is not available: ${obstacle}`;
-  return { disk: new NativeDisk(addon, false), backend: 'thread', reason: why };
+  const reason = `io_uring is not available: ${obstacle}`;
+  try {
+    return { disk: new NativeDisk(addon, false), backend: 'thread', reason };
+  } catch (error) {
+    const both = `${reason}; nor is a writer thread: ${(error as Error).message}`;
+    return { disk: new NodeDisk(), backend: 'node', reason: both };
+  }
 }

@@ -7,7 +7,7 @@ import type { Persist } from '../raft/events.ts';
 import type { Loaded, RaftStore } from '../raft/ports.ts';
 import type { Entry, Snapshot, SnapshotData, SnapshotMeta } from '../raft/types.ts';
 import type { Disk } from './disk.ts';
-import { StorageError } from './errors.ts';
+import { DiskFullError, StorageError } from './errors.ts';
 import type { Finding } from './findings.ts';
 import { type Metadata, noMetadata, storeMetadata, syncMetadata } from './metadata.ts';
 import { carryOut } from './repair.ts';
@@ -15,6 +15,7 @@ import { entryBytes } from './segment.ts';
 import { batchBytesLimit } from './segment-writer.ts';
 import { Segments } from './segments.ts';
 import { SnapshotFiles, StoredSnapshot } from './snapshot-files.ts';
+import { Space } from './space.ts';
 import { type Survey, survey } from './survey.ts';
 
 export interface DiskRaftStoreOptions {
@@ -45,9 +46,10 @@ type Waiting = {
 /**
  * The log, the vote and the snapshots in a data directory of C dqlite's format. One durable write is under way
  * at a time; what arrives meanwhile leaves together in the next (group commit). The first failure of the disk
- * is final: everything after it is refused with the same error.
+ * is final: everything after it is refused with the same error. A full device is no failure: writes wait for space.
  */
 export class DiskRaftStore implements RaftStore {
+  readonly space: Space;
   readonly #options: DiskRaftStoreOptions;
   readonly #queue: Waiting[] = [];
   #busy = false;
@@ -61,6 +63,7 @@ export class DiskRaftStore implements RaftStore {
 
   constructor(options: DiskRaftStoreOptions) {
     this.#options = options;
+    this.space = new Space(options.clock, options.logger);
   }
 
   /**
@@ -85,6 +88,10 @@ export class DiskRaftStore implements RaftStore {
     this.#segments = new Segments({
       ...defaults,
       ...this.#options,
+      space: this.space,
+      failed: (error) => {
+        this.#failure ??= error;
+      },
       closed: found.log.closed,
       next: found.log.next,
     });
@@ -98,10 +105,15 @@ export class DiskRaftStore implements RaftStore {
   /** Rejects without harm when the snapshot cannot be read or there is no room for it. */
   async writeSnapshot({ meta, data }: Snapshot): Promise<void> {
     const startedAt = this.#options.clock.now();
-    const stored = await this.#files.write(this.#whileOpen(data.chunks()));
+    const stored = await this.#store(data.chunks());
     // Open segments do not say where they start: none may be left that holds an entry of the snapshot.
     await this.#between(() => this.#log.finishCurrent());
-    await this.#orFail(this.#publish(meta, stored));
+    try {
+      await this.#orFail(this.#publish(meta, stored));
+    } catch (error) {
+      stored.release();
+      throw error;
+    }
     channels.snapshot.publish({
       index: meta.index,
       bytes: stored.sizeBytes,
@@ -114,17 +126,22 @@ export class DiskRaftStore implements RaftStore {
   }
 
   async receiveSnapshot(meta: SnapshotMeta, chunks: AsyncIterable<Uint8Array>): Promise<Snapshot> {
-    return { meta, data: await this.#files.write(this.#whileOpen(chunks)) };
+    return { meta, data: await this.#store(chunks) };
   }
 
   /**
    * Waits for the writes under way; afterwards no open segment is left. Snapshots that are still being written
-   * are given up at their next chunk.
+   * are given up at their next chunk, and what waits for space is refused: then segments are left open.
    */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#between(() => this.#log.close());
+    this.space.giveUp();
+    try {
+      await this.#between(() => this.#log.close());
+    } catch (error) {
+      if (!(error instanceof DiskFullError)) throw error;
+    }
     await this.#publishing;
     this.#failure ??= new Error('the store is closed');
   }
@@ -213,7 +230,9 @@ export class DiskRaftStore implements RaftStore {
 
   async #storeVote(vote: Metadata['vote']): Promise<void> {
     const { disk, directory } = this.#options;
-    this.#metadata = await storeMetadata(disk, directory, this.#metadata, vote);
+    this.#metadata = await this.space.patiently(() =>
+      storeMetadata(disk, directory, this.#metadata, vote),
+    );
   }
 
   async #append(group: readonly Waiting[]): Promise<void> {
@@ -232,8 +251,11 @@ export class DiskRaftStore implements RaftStore {
   /** Raft installs a snapshot only when the log does not hold its last entry: the whole log goes. */
   async #install({ meta, data }: Snapshot): Promise<void> {
     await this.#log.finishCurrent();
-    const stored = data instanceof StoredSnapshot ? data : await this.#files.write(data.chunks());
-    await this.#publish(meta, stored);
+    const stored =
+      data instanceof StoredSnapshot
+        ? data
+        : await this.space.patiently(() => this.#files.write(data.chunks()));
+    await this.space.patiently(() => this.#publish(meta, stored));
     await this.#log.restart((meta.index + 1) as Index);
   }
 
@@ -251,18 +273,30 @@ export class DiskRaftStore implements RaftStore {
     return published;
   }
 
-  async *#whileOpen(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-    for await (const chunk of chunks) {
-      if (this.#closed) throw new Error('the store is closed');
-      yield chunk;
+  /** Content that cannot be read is somebody else's failure; content that cannot be written is the disk's. */
+  async #store(chunks: AsyncIterable<Uint8Array>): Promise<StoredSnapshot> {
+    let sourceFailed = false;
+    const isClosed = (): boolean => this.#closed;
+    async function* whileOpen(): AsyncGenerator<Uint8Array> {
+      try {
+        for await (const chunk of chunks) {
+          if (isClosed()) throw new Error('the store is closed');
+          yield chunk;
+        }
+      } catch (error) {
+        sourceFailed = true;
+        throw error;
+      }
     }
+    return this.#orFail(this.#files.write(whileOpen()), () => sourceFailed);
   }
 
-  async #orFail(work: Promise<void>): Promise<void> {
+  /** A snapshot that finds no space is none; anything else that fails is the disk, unless it is harmless. */
+  async #orFail<T>(work: Promise<T>, isHarmless = (): boolean => false): Promise<T> {
     try {
-      await work;
+      return await work;
     } catch (error) {
-      this.#failure ??= error;
+      if (!(error instanceof DiskFullError || isHarmless())) this.#failure ??= error;
       throw error;
     }
   }

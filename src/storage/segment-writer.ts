@@ -9,6 +9,7 @@ import {
   segmentFormat,
   segmentHeaderBytes,
 } from './segment.ts';
+import type { Space } from './space.ts';
 import type { SpareSegment } from './spare-segments.ts';
 
 /** A batch up to this size leaves in one write. Larger is only a batch of one large entry: it takes several. */
@@ -32,14 +33,16 @@ interface Current {
  */
 export class SegmentWriter {
   readonly #disk: Disk;
+  readonly #space: Space;
   /** Starts with the bytes of the last, partial block. Made when the first segment begins. */
   #buffer: Buffer = Buffer.alloc(0);
   /** How many bytes of the buffer are filled. */
   #filled = 0;
   #current: Current | undefined;
 
-  constructor(disk: Disk) {
+  constructor(disk: Disk, space: Space) {
     this.#disk = disk;
+    this.#space = space;
   }
 
   /** Whether a batch of this size can go to the segment that is being written. */
@@ -55,7 +58,7 @@ export class SegmentWriter {
     let sizeBytes = spare.sizeBytes;
     if (!leavesValidRest({ sizeBytes, usedBytes: segmentHeaderBytes }, firstBatchBytes)) {
       sizeBytes = sizeFor(segmentHeaderBytes + firstBatchBytes);
-      await this.#extend(path, sizeBytes);
+      await this.#space.patiently(() => this.#extend(path, sizeBytes));
     }
     const file = await this.#disk.openLog(path);
     this.#current = { path, file, sizeBytes, usedBytes: segmentHeaderBytes };
@@ -76,7 +79,7 @@ export class SegmentWriter {
     for (const { data } of entries) {
       for (let from = 0; from < data.length; ) {
         if (this.#filled === this.#buffer.length) {
-          await current.file.writeDurably(this.#buffer, fileOffset);
+          await this.#write(current.file, this.#buffer, fileOffset);
           fileOffset += this.#filled;
           this.#filled = 0;
         }
@@ -87,7 +90,7 @@ export class SegmentWriter {
     }
     const end = ceilToBlock(this.#filled);
     this.#buffer.fill(0, this.#filled, end);
-    await current.file.writeDurably(this.#buffer.subarray(0, end), fileOffset);
+    await this.#write(current.file, this.#buffer.subarray(0, end), fileOffset);
     current.usedBytes += size;
     this.#keepLastBlock();
   }
@@ -99,6 +102,11 @@ export class SegmentWriter {
     this.#current = undefined;
     await current.file.close();
     return { path: current.path, usedBytes: current.usedBytes };
+  }
+
+  /** Zeroed blocks have their space; those of a lengthened segment, or of a file system that copies, do not. */
+  #write(file: LogFile, bytes: Buffer, offset: number): Promise<void> {
+    return this.#space.patiently(() => file.writeDurably(bytes, offset));
   }
 
   async #extend(path: string, sizeBytes: number): Promise<void> {

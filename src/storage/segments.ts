@@ -13,6 +13,7 @@ import {
 } from './segment.ts';
 import { scanSegment } from './segment-reader.ts';
 import { batchBytesLimit, SegmentWriter } from './segment-writer.ts';
+import type { Space } from './space.ts';
 import { SpareSegments } from './spare-segments.ts';
 
 /** A closed segment: the indexes of its entries, both included, are its name. */
@@ -23,6 +24,7 @@ export interface ClosedSegment {
 
 export interface SegmentsOptions {
   readonly disk: Disk;
+  readonly space: Space;
   readonly directory: string;
   /** Length of an open segment: a multiple of 4096. */
   readonly segmentBytes: number;
@@ -32,6 +34,8 @@ export interface SegmentsOptions {
   readonly closed: readonly ClosedSegment[];
   /** The index of the next entry. */
   readonly next: Index;
+  /** The disk failed in the background. */
+  readonly failed: (error: unknown) => void;
 }
 
 /**
@@ -40,6 +44,7 @@ export interface SegmentsOptions {
  */
 export class Segments {
   readonly #disk: Disk;
+  readonly #space: Space;
   readonly #directory: string;
   readonly #writer: SegmentWriter;
   readonly #spares: SpareSegments;
@@ -50,12 +55,20 @@ export class Segments {
   #closing: Promise<void> = Promise.resolve();
 
   constructor(options: SegmentsOptions) {
-    const { disk, directory, segmentBytes, spareSegments } = options;
+    const { disk, space, directory, segmentBytes, spareSegments } = options;
     assert(segmentBytes % blockBytes === 0, 'a segment is a number of whole blocks');
     this.#disk = disk;
+    this.#space = space;
     this.#directory = directory;
-    this.#writer = new SegmentWriter(disk);
-    this.#spares = new SpareSegments(disk, directory, segmentBytes, spareSegments);
+    this.#writer = new SegmentWriter(disk, space);
+    this.#spares = new SpareSegments(
+      disk,
+      space,
+      directory,
+      segmentBytes,
+      spareSegments,
+      options.failed,
+    );
     this.#closed = [...options.closed];
     this.#next = options.next;
     this.#currentFirst = options.next;
@@ -147,7 +160,9 @@ export class Segments {
   }
 
   async #close(path: string, usedBytes: number, segment: ClosedSegment): Promise<void> {
-    await closeSegmentFile(this.#disk, this.#directory, path, usedBytes, segment);
+    await this.#space.patiently(() =>
+      closeSegmentFile(this.#disk, this.#directory, path, usedBytes, segment),
+    );
     this.#closed.push(segment);
   }
 
@@ -155,8 +170,10 @@ export class Segments {
   async #cut(segment: ClosedSegment, from: Index): Promise<ClosedSegment> {
     const remaining = { first: segment.first, last: (from - 1) as Index };
     const temporary = join(this.#directory, `tmp-${closedSegmentName(segment.first, from)}`);
-    await copySegmentUpTo(this.#disk, this.#pathOf(segment), temporary, segment.first, from);
-    await this.#disk.rename(temporary, this.#pathOf(remaining));
+    await this.#space.patiently(() =>
+      copySegmentUpTo(this.#disk, this.#pathOf(segment), temporary, segment.first, from),
+    );
+    await this.#space.patiently(() => this.#disk.rename(temporary, this.#pathOf(remaining)));
     await this.#disk.syncDirectory(this.#directory);
     await this.#disk.remove(this.#pathOf(segment));
     await this.#disk.syncDirectory(this.#directory);
@@ -188,7 +205,10 @@ export async function closeSegmentFile(
   await disk.syncDirectory(directory);
 }
 
-/** Writes the whole batches of a segment, which starts with entry `first`, up to but without entry `end`. */
+/**
+ * Writes the whole batches of a segment, which starts with entry `first`, up to but without entry `end`, to a new
+ * file. A failure leaves no such file.
+ */
 export async function copySegmentUpTo(
   disk: Disk,
   from: string,
@@ -202,6 +222,9 @@ export async function copySegmentUpTo(
     try {
       await copyBatches(source, target, first, end);
       await target.sync();
+    } catch (error) {
+      await disk.remove(to).catch(() => {});
+      throw error;
     } finally {
       await target.close();
     }

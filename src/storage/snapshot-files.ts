@@ -40,14 +40,19 @@ export class SnapshotFiles {
 
   /**
    * Makes a written snapshot one that counts: description first, then data, each durable under its name before
-   * the next step. Then only the two newest snapshots stay.
+   * the next step. Then only the two newest snapshots stay. May be repeated after a failure on a full device.
    */
   async publish(meta: SnapshotMeta, stored: StoredSnapshot, timestamp: number): Promise<void> {
     const id = this.#unique({ term: meta.term, index: meta.index, timestamp });
     const path = this.#pathOf(id);
     const temporary = join(this.#directory, 'tmp-snapshot.meta');
     await writeWhole(this.#disk, temporary, encodeSnapshotMeta(meta));
-    await this.#disk.rename(temporary, `${path}.meta`);
+    try {
+      await this.#disk.rename(temporary, `${path}.meta`);
+    } catch (error) {
+      await this.#disk.remove(temporary).catch(() => {});
+      throw error;
+    }
     await this.#disk.syncDirectory(this.#directory);
     await stored.moveTo(path);
     await this.#disk.syncDirectory(this.#directory);

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Disk } from './disk.ts';
 import { openSegmentName } from './file-names.ts';
+import type { Space } from './space.ts';
 
 /** An open segment that nothing was written to: all zero, its name durable. */
 export interface SpareSegment {
@@ -12,19 +13,34 @@ export interface SpareSegment {
  * Zeroed segments made ahead of use. Appending to blocks that were written before takes half the time of
  * appending to new ones, since the file system has nothing to record. Nothing is made before the first
  * segment is asked for: an idle server holds none.
+ *
+ * They are also the reserve of a full device: as soon as one cannot be made space is lacking and nobody proposes
+ * writes any more, while what is on the way, and elections, still have the segments that are left.
  */
 export class SpareSegments {
   readonly #disk: Disk;
+  readonly #space: Space;
   readonly #directory: string;
   readonly #sizeBytes: number;
   readonly #target: number;
   readonly #ready: SpareSegment[] = [];
   #making: Promise<void> | undefined;
   #counter = 0;
+  readonly #failed: (error: unknown) => void;
   #closed = false;
 
-  constructor(disk: Disk, directory: string, sizeBytes: number, target: number) {
+  /** @param failed the disk failed while a spare was made in the background */
+  constructor(
+    disk: Disk,
+    space: Space,
+    directory: string,
+    sizeBytes: number,
+    target: number,
+    failed: (error: unknown) => void,
+  ) {
+    this.#failed = failed;
     this.#disk = disk;
+    this.#space = space;
     this.#directory = directory;
     this.#sizeBytes = sizeBytes;
     this.#target = target;
@@ -41,27 +57,29 @@ export class SpareSegments {
     return spare;
   }
 
-  /** Stops making spares and removes those that are left. */
+  /** Stops making spares and removes those that are left. One that waits for space must have been given up. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#making?.catch(() => {});
     for (const spare of this.#ready.splice(0)) await this.#disk.remove(spare.path);
   }
 
-  /** A failure in the background says nothing: `take` tries again and reports it when a spare is needed. */
   #refill(): void {
     if (this.#closed || this.#making !== undefined || this.#ready.length >= this.#target) return;
     this.#making = this.#make();
     this.#making.then(
       () => this.#refill(),
-      () => {},
+      (error: unknown) => {
+        if (!this.#closed) this.#failed(error);
+      },
     );
   }
 
   async #make(): Promise<void> {
     try {
       this.#counter += 1;
-      this.#ready.push(await this.#zeroed(openSegmentName(this.#counter)));
+      const name = openSegmentName(this.#counter);
+      this.#ready.push(await this.#space.patiently(() => this.#zeroed(name)));
     } finally {
       this.#making = undefined;
     }
@@ -72,7 +90,12 @@ export class SpareSegments {
     const temporary = join(this.#directory, `tmp-${name}`);
     const path = join(this.#directory, name);
     await this.#writeZeros(temporary);
-    await this.#disk.rename(temporary, path);
+    try {
+      await this.#disk.rename(temporary, path);
+    } catch (error) {
+      await this.#disk.remove(temporary).catch(() => {});
+      throw error;
+    }
     await this.#disk.syncDirectory(this.#directory);
     return { path, sizeBytes: this.#sizeBytes };
   }

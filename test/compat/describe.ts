@@ -49,8 +49,7 @@ function describeValue({ code, value }: WireValue): string {
   return `${code}:${shown.length > 40 ? `${shown.slice(0, 40)}...` : shown}`;
 }
 
-/** Names and sizes of the files in a FILES body. */
-export function describeFiles(body: Buffer): string[] {
+function describeFiles(body: Buffer): string[] {
   return filesOf(body).map(({ name, bytes }) => `${name} ${bytes.length} bytes`);
 }
 

@@ -8,6 +8,8 @@ import { differencesTable, intended, intendedDifferences } from './intended-diff
 import { type Recorded, recording, substituted } from './recordings.ts';
 import { type Comparison, expectation, replay } from './replay.ts';
 
+t.setTimeout(300_000);
+
 /** Recordings that one node can answer; those in one group were made on one server, in this order. */
 const groups = [
   ['01-handshake'],
@@ -90,7 +92,7 @@ t.test('docs/compatibility.md prints the list', (t) => {
   t.end();
 });
 
-/** The recorded server died of each connection of this file; here one server sees them all. */
+/** Each connection of this file was recorded on a server of its own; here one server sees them all. */
 function eachInItsOwnDatabase(events: readonly Recorded[]): Recorded[][] {
   const connections = [...new Set(events.map(({ connection }) => connection))];
   return connections.map((label, i) => {

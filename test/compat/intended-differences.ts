@@ -191,7 +191,7 @@ export function differencesTable(recorded: (row: IntendedDifference) => string):
       const rows = intendedDifferences
         .filter((row) => row.why === why)
         .map((row) => {
-          const cells = [`${row.file}: ${row.case}`, recorded(row), row.ours];
+          const cells = [`${row.file.slice(0, 2)}: ${row.case}`, recorded(row), row.ours];
           return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
         });
       return [`**${text}**`, '', '| case | recorded | here |', '|---|---|---|', ...rows].join('\n');

@@ -10,12 +10,15 @@ import { killLoop } from './kill-loop.ts';
 const rounds = numberSetting('KILL_ROUNDS', 5);
 const seed = numberSetting('KILL_SEED', 1);
 
+const timeoutMs = 120_000 + rounds * 30_000;
+t.setTimeout(timeoutMs + 120_000);
+
 // Snapshots often, so that kills fall into them too.
 const flags = ['--snapshot-threshold', '64', '--snapshot-trailing', '64'];
 
 t.test(
   'what was acknowledged is there once after kill -9, without repair',
-  { timeout: 60_000 + rounds * 30_000 },
+  { timeout: timeoutMs },
   async (t) => {
     const directory = await temporaryDirectory(t);
     const command = daemonCommand({ directory, port: await freePort(), flags });

@@ -10,16 +10,24 @@ import { databaseNames, FrameSource } from './frames.ts';
 const seed = numberSetting('FUZZ_SEED', 1);
 const frames = numberSetting('FUZZ_FRAMES', 20_000);
 
+const timeoutMs = 120_000 + 2 * frames;
+t.setTimeout(timeoutMs);
+
 const AT_ONCE = 8;
 const FRAMES_OF_CONNECTION = 24;
 const FRAMES_BETWEEN_CHECKS = 5000;
+/** A short log, so that the bound on memory means something; and snapshots are taken all the time. */
+const flags = [
+  ...['--statement-timeout', '300', '--busy-timeout', '20'],
+  ...['--snapshot-threshold', '256', '--snapshot-trailing', '256'],
+];
 const PROGRESS_FRAMES = 100_000;
 const MAXIMUM_RESIDENT_BYTES = 1 << 30;
 /** How long the server may take to answer what was sent and close, once the client has ended. */
 const CLOSE_TIMEOUT_MS = 30_000;
 
-t.test('random frames neither stop it nor grow it', { timeout: 120_000 + frames }, async (t) => {
-  const daemon = await daemonFor(t, ['--statement-timeout', '300', '--busy-timeout', '20']);
+t.test('random frames neither stop it nor grow it', { timeout: timeoutMs }, async (t) => {
+  const daemon = await daemonFor(t, flags);
   t.comment(`FUZZ_SEED=${seed} FUZZ_FRAMES=${frames}`);
   const random = seededRandom(seed);
   const source = new FrameSource(random);

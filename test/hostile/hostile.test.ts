@@ -7,6 +7,8 @@ import { stillServes } from './conversation.ts';
 import { hostileInputs } from './inputs.ts';
 import { sqlInputs } from './sql-inputs.ts';
 
+t.setTimeout(300_000);
+
 const series = (rows: number, size: number) =>
   `WITH RECURSIVE s(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM s LIMIT ${rows}) SELECT x, zeroblob(${size}) FROM s`;
 const endless =

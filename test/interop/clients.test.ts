@@ -20,6 +20,9 @@ interface Program {
   readonly onCNode: Record<string, unknown>;
 }
 
+// The first run downloads and builds the programs.
+t.setTimeout(600_000);
+
 const programs: readonly Program[] = [
   {
     name: 'go-dqlite 3.0.4',

@@ -19,6 +19,9 @@ import { type SqlKind, schema, sqlOf } from './session-grammar.ts';
 const seed = numberSetting('DIFFERENTIAL_SEED', 1);
 const sessions = numberSetting('DIFFERENTIAL_SESSIONS', 20);
 
+const timeoutMs = 120_000 + sessions * 5000;
+t.setTimeout(timeoutMs);
+
 const CONNECTIONS = 3;
 const STEPS = 80;
 const DONE = Buffer.alloc(8, 0xff);
@@ -32,7 +35,7 @@ interface Step {
 
 t.test(
   'random sessions are answered as the C library answers them',
-  { skip: cNodeMissing() ?? false, timeout: 60_000 + sessions * 5000 },
+  { skip: cNodeMissing() ?? false, timeout: timeoutMs },
   async (t) => {
     const directories = [await temporaryDirectory(t), await temporaryDirectory(t)] as const;
     const theirs = await startServer(

@@ -17,6 +17,8 @@ const commandOf: Record<Kind, (directory: string, port: number) => ServerCommand
   },
 };
 
+t.setTimeout(300_000);
+
 for (const [first, second] of [
   ['C node', 'C node'],
   ['C node', 'dqlited'],

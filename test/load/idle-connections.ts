@@ -24,7 +24,10 @@ try {
   report('connected', await secondsOf(connect));
   report('LEADER', await secondsOf(() => all(Buffer.concat([handshake, request.leader()]))));
   report('OPEN', await secondsOf(() => all(request.open('idle'))));
-  report('a query', await secondsOf(() => all(request.querySql('SELECT count(*) FROM sqlite_schema'))));
+  report(
+    'a query',
+    await secondsOf(() => all(request.querySql('SELECT count(*) FROM sqlite_schema'))),
+  );
   report('PREPARE', await secondsOf(() => all(request.prepare('SELECT * FROM sqlite_schema'))));
   for (const connection of connections) connection.destroy();
 

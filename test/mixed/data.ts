@@ -4,7 +4,7 @@ import type { MixedCluster } from './mixed-cluster.ts';
 
 const DATABASES = ['one', 'two', 'three'];
 
-/** Three databases with known content: row `id` holds a blob of its own size. */
+/** Three databases with known content: row `id` holds a blob of `id % 1000` bytes. */
 export class Data {
   readonly #cluster: MixedCluster;
   #rows = 0;
@@ -41,7 +41,7 @@ export class Data {
     while (this.#acknowledged < wanted) await new Promise((resolve) => setTimeout(resolve, 5));
   }
 
-  /** Two transactions of about a hundred pages each, in the first database. */
+  /** Two transactions of about a hundred pages each, in the first database: rows and an index, then all rows anew. */
   async fill(): Promise<void> {
     await this.#cluster.transaction('one', [
       'CREATE TABLE IF NOT EXISTS f (id INTEGER PRIMARY KEY, b BLOB)',
@@ -69,7 +69,8 @@ export class Data {
       const expected = [this.#expected(database), ...(isFilled ? [String(this.#filled)] : [])];
       wrong.push(...(await disagreements(addresses, database, query, expected.join('\n'))));
     }
-    t.same(wrong, [], `the same bytes on all servers, ${when}`);
+    const leader = await this.#cluster.leader();
+    t.same(wrong, [], `the same bytes on all servers, ${when}`, { leader: leader.address });
   }
 
   #expected(database: string): string {

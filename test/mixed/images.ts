@@ -39,8 +39,7 @@ export async function imageAt(
     const sizes = await dumpTo(path, address, database);
     if (sizes.every((size) => size === 0)) return undefined;
     const sql = `PRAGMA wal_checkpoint(TRUNCATE); PRAGMA integrity_check; ${query}`;
-    const { stdout } = await execute('sqlite3', [path, sql]);
-    const [, integrity = '', ...answer] = stdout.trimEnd().split('\n');
+    const [, integrity = '', ...answer] = (await outputOf(path, sql)).trimEnd().split('\n');
     return { bytes: used(await readFile(path)), integrity, answer: answer.join('\n') };
   } catch (error) {
     // A server that has not heard of the database yet, or is loading a snapshot, will.
@@ -49,6 +48,14 @@ export async function imageAt(
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/** What sqlite3 prints; the message when it fails (a table that is not there yet). */
+async function outputOf(path: string, sql: string): Promise<string> {
+  const { stdout, stderr } = await execute('sqlite3', [path, sql]).catch(
+    (error: { stdout: string; stderr: string }) => error,
+  );
+  return stdout + stderr;
 }
 
 /**
@@ -83,9 +90,7 @@ export async function disagreements(
 ): Promise<string[]> {
   const deadline = performance.now() + DEADLINE_MS;
   for (;;) {
-    const images = await Promise.all(
-      addresses.map((address) => imageAt(address, database, query)),
-    );
+    const images = await Promise.all(addresses.map((address) => imageAt(address, database, query)));
     const wrong = images.flatMap((image, i) => {
       return complaints(image, images[0], expected).map((what) => {
         return `${database} at ${addresses[i]}: ${what}`;

@@ -1,5 +1,4 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
@@ -10,6 +9,7 @@ import type { Role } from '../../src/protocol/log.ts';
 import { cNodeCommand } from '../interop/c-node.ts';
 import { daemonCommand } from '../support/daemon.ts';
 import { type ServerCommand, type ServerProcess, startServer } from '../support/server-process.ts';
+import { isFree } from './start-on.ts';
 
 /** The two programs that form one cluster here. */
 export type Kind = 'C' | 'dqlited';
@@ -28,6 +28,8 @@ export interface MixedOptions {
   readonly firstPort: number;
   /** Log entries between two snapshots, and kept behind one. Small: who was away gets a snapshot. */
   readonly snapshotEvery?: number;
+  /** The election timeout is fifteen times this. */
+  readonly latencyMs?: number;
 }
 
 /** Election timeout 300 ms, heartbeat 30 ms. */
@@ -36,7 +38,10 @@ const DEADLINE_MS = 30_000;
 const ATTEMPT_MS = 5000;
 const PAUSE_MS = 30;
 
-/** Servers of both kinds in one cluster, as processes. What asks the cluster repeats itself until it is so. */
+/**
+ * Servers of both kinds in one cluster, as processes; roles are given by hand, as C servers expect it. What asks the
+ * cluster repeats itself until it is so.
+ */
 export class MixedCluster {
   readonly members: Member[] = [];
   readonly directory: string;
@@ -68,7 +73,10 @@ export class MixedCluster {
     const first = this.members.length === 0;
     const member = await this.start(kind);
     if (first) return member;
-    await this.change((cluster, signal) => cluster.add(member.id, member.address, signal), member.id);
+    await this.change(
+      (cluster, signal) => cluster.add(member.id, member.address, signal),
+      member.id,
+    );
     await this.assign(member, role);
     return member;
   }
@@ -220,13 +228,13 @@ export class MixedCluster {
 
   #commandOf(member: Omit<Member, 'process'>): ServerCommand {
     const { id, port, directory, kind } = member;
-    const every = this.#options.snapshotEvery ?? 20;
+    const { snapshotEvery: every = 20, latencyMs = LATENCY_MS } = this.#options;
     if (kind === 'C') {
-      const options = [`threshold=${every}`, `trailing=${every}`, `latency=${LATENCY_MS}`];
+      const options = [`threshold=${every}`, `trailing=${every}`, `latency=${latencyMs}`];
       return cNodeCommand({ directory, port, id: Number(id), options });
     }
     const flags = [
-      ...['--network-latency', String(LATENCY_MS)],
+      ...['--network-latency', String(latencyMs), '--no-role-management'],
       ...['--snapshot-threshold', String(every), '--snapshot-trailing', String(every)],
       ...(id === 1n ? [] : ['--no-bootstrap']),
     ];
@@ -241,12 +249,4 @@ export class MixedCluster {
 
 function ignoreRefusal(error: unknown): void {
   if (!(error instanceof ClientError)) throw error;
-}
-
-function isFree(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const server = createServer();
-    server.once('error', () => resolve(false));
-    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
-  });
 }

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap';
 import type { Clock, Timer } from '../../src/base/clock.ts';
 import { DqliteError } from '../../src/base/errors.ts';
-import type { Instant, ServerId } from '../../src/base/ids.ts';
+import type { Instant, ServerId, Term } from '../../src/base/ids.ts';
 import { nullLogger } from '../../src/base/logger.ts';
 import type { Role, Server } from '../../src/protocol/log.ts';
 import type { Change, Transition } from '../../src/raft/events.ts';
@@ -285,7 +285,14 @@ function managed(t: Test, all: readonly Role[], state: Transition['state'] = 'le
     electionTimeoutMs: 3000,
     consensus: {
       get transition() {
-        return { state, ready: state === 'leader', configuration: { servers } } as Transition;
+        return {
+          state,
+          term: 1 as Term,
+          leader: undefined,
+          ready: state === 'leader',
+          transferring: false,
+          configuration: { servers },
+        };
       },
       change: async (change: Change) => {
         if (change.kind !== 'assign') return;

@@ -1,4 +1,5 @@
 import type { Applied, Persist, Transition } from '../../src/raft/events.ts';
+import type { PeerMessage } from '../../src/raft/messages.ts';
 import type { Loaded } from '../../src/raft/ports.ts';
 import { majority } from '../../src/raft/quorum.ts';
 import type { Entry, ServerId, SnapshotMeta, Vote } from '../../src/raft/types.ts';
@@ -32,6 +33,8 @@ interface Watched {
   appliedIndex: number;
   appliedChain: Chain;
   transition: Transition | undefined;
+  /** The newest change that came into its log, and the one before. */
+  started: { readonly index: number; readonly term: number; readonly before: number } | undefined;
 }
 
 interface Committed {
@@ -51,6 +54,8 @@ export class Checkers {
   readonly #leaders = new Map<number, ServerId>();
   /** Entries by index and term, with the chain of what comes before. */
   readonly #names = new Map<number, { chain: Chain; before: Chain }>();
+  /** Votes given: by server and term. */
+  readonly #votes = new Map<string, ServerId>();
   /** By index; nothing at 0. */
   readonly #committed: Committed[] = [
     { entry: { index: 0, term: 0, chain: emptyChain }, inTerm: 0 },
@@ -79,9 +84,11 @@ export class Checkers {
     const first = entries[0];
     const covered = snapshot === undefined ? undefined : this.#changeIn(snapshot);
     if (first !== undefined && first.index > 1) log.restart(this.#before(first), covered);
-    else if (first === undefined && snapshot !== undefined) log.restart(this.#base(snapshot), covered);
+    else if (first === undefined && snapshot !== undefined)
+      log.restart(this.#base(snapshot), covered);
     for (const entry of entries) this.#push(log, entry, entry.index === 1);
     if (before !== undefined) checkKept(id, before, { vote, snapshot, log });
+    this.#stored(id, vote);
     const base = snapshot === undefined ? undefined : this.#base(snapshot);
     this.#hosts.set(id, {
       log,
@@ -92,12 +99,14 @@ export class Checkers {
       appliedIndex: base?.index ?? 0,
       appliedChain: base?.chain ?? emptyChain,
       transition: undefined,
+      started: undefined,
     });
   }
 
   /** A write is handed to the disk. */
   persisting(id: ServerId, write: Persist): void {
     const host = this.#host(id);
+    if (write.vote !== undefined) this.#checkVote(id, write.vote);
     const meta = write.snapshot?.meta;
     const installed = meta === undefined ? undefined : this.#base(meta);
     if (installed !== undefined && meta !== undefined) {
@@ -114,11 +123,35 @@ export class Checkers {
       host.log.truncateFrom(write.truncateFrom);
     }
     const appended = write.append.map((entry) => {
-      if (entry.type === 'change') this.#checkChange(id, host, entry);
+      if (entry.type === 'change') {
+        const before = host.log.changeAt(entry.index - 1)?.index ?? 0;
+        host.started = { index: entry.index, term: entry.term, before };
+      }
       return this.#push(host.log, entry, true);
     });
     const { vote, truncateFrom } = write;
     host.issued.push({ write: write.write, vote, installed, truncateFrom, appended });
+  }
+
+  /**
+   * A message leaves. "Before responding to RPCs" a server updates on stable storage (Raft paper, figure 2): votes
+   * given, terms, and the entries that an answer vouches for.
+   */
+  sending(id: ServerId, to: ServerId, message: PeerMessage): void {
+    const { durable, durableVote } = this.#host(id);
+    const isVote = message.kind === 'requestVoteResult' && message.granted && !message.preVote;
+    const isCandidacy = message.kind === 'requestVote' && !message.preVote;
+    if (isVote || isCandidacy) {
+      const candidate = isVote ? to : id;
+      const isDurable = durableVote?.term === message.term && durableVote.votedFor === candidate;
+      if (!isDurable) throw new Violation(`${id} speaks of a vote that is not on its disk`);
+    }
+    if (message.kind !== 'appendEntriesResult' || message.rejected !== 0) return;
+    if (message.lastIndex > durable.lastIndex) {
+      throw new Violation(
+        `${id} vouches for ${message.lastIndex}; its disk holds ${durable.lastIndex}`,
+      );
+    }
   }
 
   /** The disk says that a write is durable. */
@@ -126,7 +159,8 @@ export class Checkers {
     const host = this.#host(id);
     const next = host.issued.shift();
     if (next?.write !== write) throw new Violation(`write ${write} of ${id} came out of turn`);
-    if (next.vote !== undefined) host.durableVote = next.vote;
+    if (next.vote !== undefined) this.#stored(id, next.vote);
+    host.durableVote = next.vote ?? host.durableVote;
     if (next.installed !== undefined) {
       host.durable.restart(next.installed);
       host.durableSnapshot = next.installed.index;
@@ -177,6 +211,8 @@ export class Checkers {
     if (members !== membersOf(configuration)) {
       throw new Violation(`${id} works with ${membersOf(configuration)}; its log says ${members}`);
     }
+    this.#checkChange(id, host);
+    host.started = undefined;
     if (state !== 'leader') return;
     const known = this.#leaders.get(term);
     if (known === id) return;
@@ -224,15 +260,15 @@ export class Checkers {
    * A leader starts a change when the one before and an entry of its own term are committed (Raft dissertation,
    * section 4.1, and the note of its author on single-server changes).
    */
-  #checkChange(id: ServerId, host: Watched, { index, term }: Entry): void {
-    const { transition } = host;
-    if (transition?.state !== 'leader' || transition.term !== term) return;
-    const before = host.log.changeAt(index - 1)?.index ?? 0;
+  #checkChange(id: ServerId, { started, transition }: Watched): void {
+    if (transition?.state !== 'leader' || started === undefined) return;
+    const { before, index, term } = started;
+    if (transition.term !== term) return;
     if (before > this.committedIndex) {
       throw new Violation(`${id} starts change ${index} while change ${before} is not committed`);
     }
     if (this.#committed.at(-1)?.entry.term !== term) {
-      throw new Violation(`${id} starts change ${index} before anything of term ${term} is committed`);
+      throw new Violation(`${id} starts change ${index}; nothing of term ${term} is committed`);
     }
   }
 
@@ -253,6 +289,18 @@ export class Checkers {
     throw new Violation(
       `${id} takes ${entry.index}/${entry.term} for committed, which ${holders.length} of ${voters.length} voters hold`,
     );
+  }
+
+  /** "Each server will vote for at most one candidate in a given term" (section 5.2). */
+  #checkVote(id: ServerId, { term, votedFor }: Vote): void {
+    const known = this.#votes.get(`${id} ${term}`);
+    if (votedFor === undefined || known === undefined || known === votedFor) return;
+    throw new Violation(`${id} votes for ${known} and for ${votedFor} in term ${term}`);
+  }
+
+  /** A vote that was on its way to the disk when the process died may never have been given. */
+  #stored(id: ServerId, { term, votedFor }: Vote): void {
+    if (votedFor !== undefined) this.#votes.set(`${id} ${term}`, votedFor);
   }
 
   /** "If two logs contain an entry with the same index and term, then the logs are identical" up to it. */

@@ -46,6 +46,8 @@ export class FaultyDisk implements Disk {
   readonly #underWay = new Set<DurableWrite>();
   /** Operations started before the last crash never complete. */
   #life = 0;
+  /** What the process of this life uses. */
+  #memory: Buffer[] = [];
   /** What writes and syncs answer; undefined while the device is well. */
   fault: 'full' | 'broken' | undefined;
   /** Added to every durable write: a sick device. */
@@ -60,7 +62,7 @@ export class FaultyDisk implements Disk {
 
   /** The power is cut and comes back: unsynced bytes and names are gone, partly. */
   crash(): void {
-    this.#life++;
+    this.#endLife();
     const files = new Set([...this.#live.values(), ...this.#durable.values()]);
     this.#loseChanges();
     for (const file of files) {
@@ -74,11 +76,16 @@ export class FaultyDisk implements Disk {
 
   /** The process is killed: what it wrote stays visible, and stays at the mercy of a later power cut. */
   kill(): void {
-    this.#life++;
+    this.#endLife();
     for (const { file, bytes, offset } of this.#underWay) {
       if (this.#random.int(0, 1) === 1) file.writeDurably(bytes, offset);
     }
     this.#underWay.clear();
+  }
+
+  /** Every path that there is now. */
+  get paths(): readonly string[] {
+    return [...this.#live.keys()];
   }
 
   /** For tests that damage files on purpose. */
@@ -143,7 +150,9 @@ export class FaultyDisk implements Disk {
   }
 
   allocate(sizeBytes: number): Buffer {
-    return Buffer.alloc(sizeBytes);
+    const memory = takeMemory(sizeBytes);
+    this.#memory.push(memory);
+    return memory;
   }
 
   async rename(from: string, to: string): Promise<void> {
@@ -167,6 +176,12 @@ export class FaultyDisk implements Disk {
       else left.push(change);
     }
     this.#changes = left;
+  }
+
+  #endLife(): void {
+    this.#life++;
+    freeMemory.push(...this.#memory);
+    this.#memory = [];
   }
 
   #writable(path: string, file: FaultyFile): WritableFile {
@@ -222,6 +237,15 @@ export class FaultyDisk implements Disk {
       });
     });
   }
+}
+
+/** Memory of processes that are gone: thousands of them start in a run. */
+const freeMemory: Buffer[] = [];
+
+function takeMemory(sizeBytes: number): Buffer {
+  const at = freeMemory.findIndex((memory) => memory.length === sizeBytes);
+  const [memory] = at < 0 ? [] : freeMemory.splice(at, 1);
+  return memory?.fill(0) ?? Buffer.alloc(sizeBytes);
 }
 
 function apply(names: Map<string, FaultyFile>, change: NameChange): void {

@@ -96,6 +96,17 @@ export class FaultyFile {
   }
 }
 
+/** Where the zeros begin with which `bytes` ends. */
+function lengthWithoutZeros(bytes: Uint8Array): number {
+  let end = bytes.length;
+  if (bytes.byteOffset % 4 === 0 && end % 4 === 0) {
+    const words = new Int32Array(bytes.buffer, bytes.byteOffset, end / 4);
+    while (end > 0 && words[end / 4 - 1] === 0) end -= 4;
+  }
+  while (end > 0 && bytes[end - 1] === 0) end--;
+  return end;
+}
+
 /** Bytes of a length; zeros at the end need no memory. */
 class Content {
   #bytes = new Uint8Array(0);
@@ -111,9 +122,8 @@ class Content {
   }
 
   put(bytes: Uint8Array, offset: number): void {
-    let end = bytes.length;
-    while (end > 0 && offset + end > this.#used && bytes[end - 1] === 0) end--;
-    const needed = Math.max(this.#used, end === 0 ? 0 : offset + end);
+    const end = Math.max(lengthWithoutZeros(bytes), Math.min(bytes.length, this.#used - offset));
+    const needed = Math.max(this.#used, end <= 0 ? 0 : offset + end);
     if (needed > this.#bytes.length) {
       const larger = new Uint8Array(Math.max(needed, 2 * this.#bytes.length));
       larger.set(this.#bytes.subarray(0, this.#used));

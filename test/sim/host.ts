@@ -3,12 +3,14 @@ import { nullLogger } from '../../src/base/logger.ts';
 import type { Random } from '../../src/base/random.ts';
 import { describeTransition } from '../../src/raft/describe.ts';
 import { Driver } from '../../src/raft/driver.ts';
+import type { Settlement, Ticket } from '../../src/raft/events.ts';
 import type { RaftOptions } from '../../src/raft/options.ts';
 import type { RaftStore, StateMachine } from '../../src/raft/ports.ts';
 import type { Configuration, ServerId } from '../../src/raft/types.ts';
 import { RaftConsensus, type RaftRequest } from '../../src/server/raft-consensus.ts';
 import { bootstrap, isFresh } from '../../src/storage/bootstrap.ts';
 import { DiskRaftStore } from '../../src/storage/raft-store.ts';
+import { Violation } from './checkers.ts';
 import type { FaultyDisk } from './faulty-disk.ts';
 import type { HostClock } from './host-clock.ts';
 import type { Network } from './network.ts';
@@ -47,6 +49,8 @@ export class Host<S extends Service = Service> {
   readonly disk: FaultyDisk;
   readonly #parts: HostParts<S>;
   #life: Life<S> | undefined;
+  /** Reads under way, with what was acknowledged when they were asked. */
+  readonly #reads = new Map<Ticket, number>();
   /** Counts the runs of the process: what belongs to an earlier one is void. */
   #run = 0;
 
@@ -82,6 +86,7 @@ export class Host<S extends Service = Service> {
     if (this.#life === undefined) return;
     this.#parts.around.log(this.id, () => how);
     this.#life = undefined;
+    this.#reads.clear();
     this.#run++;
     this.clock.die();
     if (how === 'kill') this.disk.kill();
@@ -95,7 +100,7 @@ export class Host<S extends Service = Service> {
     const service = createService(clock);
     const consensus: RaftConsensus = new RaftConsensus(service, {
       // Not at once: what becomes of a proposal must not be told before its ticket is known.
-      request: (request) => queueMicrotask(() => ask(driver, request)),
+      request: (request) => queueMicrotask(() => this.#ask(driver, request)),
       leaseHeld: () => clock.now() < driver.leaseUntil,
     });
     const driver: Driver = new Driver({
@@ -106,10 +111,16 @@ export class Host<S extends Service = Service> {
       random,
       logger: nullLogger,
       transport: {
-        send: (outbound) => network.send(this.id, outbound),
+        send: (outbound) => {
+          around.checkers.sending(this.id, outbound.to.id, outbound.message);
+          network.send(this.id, outbound);
+        },
         sendSnapshot: (to, term, snapshot) => network.sendSnapshot(this.id, to.id, term, snapshot),
       },
-      onSettle: (settlement) => consensus.settle(settlement),
+      onSettle: (settlement) => {
+        this.#settled(settlement);
+        consensus.settle(settlement);
+      },
       onLease: () => {},
       fatal: (error) => around.fatal(this.id, error),
     });
@@ -120,6 +131,25 @@ export class Host<S extends Service = Service> {
     }
     await driver.start();
     around.started(this.id);
+  }
+
+  /** A read that is settled sees everything that was acknowledged anywhere before it was asked. */
+  #settled(settlement: Settlement): void {
+    const floor = this.#reads.get(settlement.ticket);
+    this.#reads.delete(settlement.ticket);
+    if (floor === undefined || settlement.outcome !== 'done' || settlement.index >= floor) return;
+    throw new Violation(`a read on ${this.id} at ${settlement.index} misses ${floor}`);
+  }
+
+  #ask(driver: Driver, request: RaftRequest): void {
+    if (request.type === 'read') {
+      this.#reads.set(request.ticket, this.#parts.around.checkers.acknowledgedIndex);
+    }
+    try {
+      ask(driver, request);
+    } catch (error) {
+      this.#parts.around.fail(error);
+    }
   }
 
   #observedStore(): RaftStore {

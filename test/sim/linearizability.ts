@@ -22,9 +22,15 @@ export function checkRegister(
   operations: readonly Operation[],
   initial: number | undefined,
 ): Verdict {
-  // A read of unknown outcome tells nothing.
+  const seen = new Set<number | undefined>();
+  for (const { kind, value, returnedAt } of operations) {
+    if (kind === 'read' && returnedAt !== Number.POSITIVE_INFINITY) seen.add(value);
+  }
+  // Of unknown outcome, a read tells nothing, and a write that nobody read may just as well never take effect.
   const history = operations
-    .filter(({ kind, returnedAt }) => kind === 'write' || returnedAt !== Number.POSITIVE_INFINITY)
+    .filter(({ kind, value, returnedAt }) => {
+      return returnedAt !== Number.POSITIVE_INFINITY || (kind === 'write' && seen.has(value));
+    })
     .sort((a, b) => a.calledAt - b.calledAt);
   return new Search(history, initial).run();
 }

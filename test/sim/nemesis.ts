@@ -1,6 +1,7 @@
+import { DqliteError } from '../../src/base/errors.ts';
 import type { Random } from '../../src/base/random.ts';
 import type { Change } from '../../src/raft/events.ts';
-import type { Role, ServerId } from '../../src/raft/types.ts';
+import type { Role } from '../../src/raft/types.ts';
 import type { Host } from './host.ts';
 import type { Network } from './network.ts';
 import type { VirtualClock } from './virtual-clock.ts';
@@ -35,6 +36,7 @@ const misfortunes: Readonly<
   'patchy network': { weight: 2, strike: (nemesis) => nemesis.patch() },
   change: { weight: 4, strike: (nemesis) => nemesis.changes() },
   transfer: { weight: 3, strike: (nemesis) => nemesis.transfer() },
+  'transfer in the dark': { weight: 3, strike: (nemesis) => nemesis.transferInTheDark() },
 };
 
 /** Whatever can go wrong, and what operators do at the wrong moment; all by the random source. */
@@ -44,8 +46,9 @@ export class Nemesis {
   /** How many of a hundred new leaders are struck as soon as they lead, and voters as soon as they vote. */
   readonly #huntPercent: number;
   readonly #votePercent: number;
+  /** What was asked of a process and is not answered. */
+  readonly #unanswered = new Set<{ host: Host; run: number; what: string }>();
   #over = false;
-  #ticket = 1_000_000;
 
   constructor(parts: NemesisParts) {
     this.#parts = parts;
@@ -59,7 +62,7 @@ export class Nemesis {
 
   start(): void {
     const { clock, electionTimeoutMs, hosts, random } = this.#parts;
-    clock.after(random.int(0, electionTimeoutMs * 1.5), () => {
+    clock.after(random.int(0, electionTimeoutMs), () => {
       if (this.#over) return;
       const strike = this.#deck[random.int(0, this.#deck.length - 1)];
       const host = hosts[random.int(0, hosts.length - 1)];
@@ -93,6 +96,14 @@ export class Nemesis {
     clock.after(random.int(0, 60) / 10, () => {
       if (!this.#over) this.crash(host, this.#happens(50) ? 'kill' : 'power cut');
     });
+  }
+
+  /** Something that a process was asked, has not answered, and still could. */
+  get unanswered(): string | undefined {
+    for (const { host, run, what } of this.#unanswered) {
+      if (host.run === run) return `${host.id} does not answer: ${what}`;
+    }
+    return undefined;
   }
 
   /** No more of it: everything that was broken works again, and stays so. */
@@ -229,7 +240,7 @@ export class Nemesis {
   }
 
   change(): void {
-    const { hosts, random, log } = this.#parts;
+    const { hosts, random } = this.#parts;
     const target = hosts[random.int(0, hosts.length - 1)];
     if (target === undefined) return;
     const roles: readonly Role[] = ['voter', 'voter', 'standby', 'spare'];
@@ -242,21 +253,38 @@ export class Nemesis {
     ];
     const change = changes[random.int(0, changes.length - 1)];
     for (const leader of this.#leaders()) {
-      if (change === undefined) continue;
-      log(() => `${leader.id} is asked to ${change.kind} ${id}`);
-      leader.life?.driver.change(++this.#ticket, change);
+      const consensus = leader.life?.consensus;
+      if (change === undefined || consensus === undefined) continue;
+      this.#ask(leader, `${change.kind} ${id}`, consensus.change(change));
     }
   }
 
   transfer(): void {
-    const { hosts, random, log } = this.#parts;
-    const to: ServerId | undefined = this.#happens(50)
-      ? undefined
-      : hosts[random.int(0, hosts.length - 1)]?.id;
+    const { hosts, random } = this.#parts;
     for (const leader of this.#leaders()) {
-      log(() => `${leader.id} is asked to hand over to ${to ?? 'anyone'}`);
-      leader.life?.driver.transfer(++this.#ticket, to);
+      const { consensus, driver } = leader.life ?? {};
+      if (consensus === undefined || driver?.transition === undefined) continue;
+      const { servers } = driver.transition.configuration;
+      const voters = servers.filter(({ id, role }) => role === 'voter' && id !== leader.id);
+      // Mostly what can succeed, sometimes what must be refused.
+      const candidates = voters.length > 0 && this.#happens(80) ? voters : hosts;
+      const to = candidates[random.int(0, candidates.length - 1)]?.id;
+      const target = this.#happens(30) ? undefined : to;
+      this.#ask(leader, `hand over to ${target ?? 'anyone'}`, consensus.transfer(target));
     }
+  }
+
+  #ask(host: Host, what: string, promise: Promise<void>): void {
+    const { log } = this.#parts;
+    log(() => `${host.id} is asked: ${what}`);
+    const asked = { host, run: host.run, what };
+    this.#unanswered.add(asked);
+    const answered = (error: unknown) => {
+      this.#unanswered.delete(asked);
+      log(() => `${host.id} answers: ${what}: ${error ?? 'done'}`);
+      if (error !== undefined && !(error instanceof DqliteError)) throw error;
+    };
+    promise.then(() => answered(undefined), answered);
   }
 
   /** The old leader is the last to hear of the new one. */

@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import t from 'tap';
-import { isSet, numberSetting } from '../support/settings.ts';
+import { numberSetting } from '../support/settings.ts';
 import { planted } from './plant.ts';
 import { plantedBugs } from './planted-bugs.ts';
 
-/** With SIM_PLANTED every bug is looked for; otherwise those that are found within a few seeds. */
-const all = isSet('SIM_PLANTED');
+/** How many seeds each bug is looked for in; 0: only those are looked for that are found within a few. */
 const seedsLimit = numberSetting('SIM_PLANTED', 0);
+const all = seedsLimit > 0;
 /** Searches at a time. */
 const parallel = 2;
 
@@ -32,12 +32,17 @@ t.test('planted bugs are found', async (t) => {
     for (let next = wanted.shift(); next !== undefined; next = wanted.shift()) {
       const [name, { within = seedsLimit }] = next;
       const { found } = await seek(name, all ? seedsLimit : within);
-      const how = found === undefined ? '' : `: seed ${found.seed}: ${found.error.split('\n')[0]}`;
-      t.ok(found, `${name} (${found?.seeds ?? 'not'} found)${how}`);
+      const how =
+        found === undefined ? 'not found' : `seed ${found.seeds}: ${firstLine(found.error)}`;
+      t.ok(found, `${name} (${how})`);
     }
   };
   await Promise.all(Array.from({ length: parallel }, search));
 });
+
+function firstLine(text: string): string {
+  return text.split('\n')[0] ?? '';
+}
 
 interface Result {
   readonly found?: { readonly seed: number; readonly seeds: number; readonly error: string };

@@ -10,7 +10,8 @@ const { runSeed } = await import('./run-seed.ts');
 
 let found: { seed: number; seeds: number; error: string } | undefined;
 const step = bug.step ?? 1;
-for (let seed = Number(first), seeds = 1; seed <= Number(last); seed += step, seeds++) {
+for (let seeds = Number(first); seeds <= Number(last); seeds++) {
+  const seed = seeds * step;
   const outcome = await runSeed(seed);
   if (outcome.kind === 'passed') continue;
   found = { seed, seeds, error: String(outcome.error) };

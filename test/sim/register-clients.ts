@@ -29,8 +29,10 @@ type Answer =
 
 /** How long a request or an answer is on its way at most. */
 export const farthestMs = 5;
-/** How much slower clients are when everything works: whoever is behind must be able to catch up. */
-export const calmFactor = 6;
+/** How long each of so many clients thinks at most when everything works: whoever is behind must be able to catch up. */
+export function calmThinkMs(clients: number): number {
+  return 150 * clients;
+}
 
 /**
  * Clients that write and read registers, look for the leader, and try again elsewhere. Every operation goes into the
@@ -78,7 +80,8 @@ export class RegisterClients implements Clients {
   }
 
   #think(leader: ServerId | undefined): void {
-    const maxThinkMs = this.#options.maxThinkMs * (this.#calm ? calmFactor : 1);
+    const { clients } = this.#options;
+    const maxThinkMs = this.#calm ? calmThinkMs(clients) : this.#options.maxThinkMs;
     this.#clock.after(this.#random.int(0, maxThinkMs * 10) / 10, () => {
       const isLoyal = this.#calm || this.#random.int(0, 99) < this.#options.loyalPercent;
       this.#operate((isLoyal ? this.#hostOf(leader) : undefined) ?? this.#anyHost());
@@ -87,7 +90,8 @@ export class RegisterClients implements Clients {
 
   #operate(host: Host<RegisterMachine>): void {
     const register = this.#random.int(0, this.#options.registers - 1);
-    const isRead = this.#random.int(0, 99) < this.#options.readPercent;
+    const readPercent = this.#calm ? 30 : this.#options.readPercent;
+    const isRead = this.#random.int(0, 99) < readPercent;
     const begun = this.#histories.begin(isRead ? 'read' : 'write', register, this.#clock.now());
     let over = false;
     const end = (answer: Answer) => {

@@ -25,6 +25,7 @@ export async function runSeed(seed: number, keep = 0): Promise<Outcome> {
   } catch (error) {
     return { seed, kind: 'failed', error, lines: world.trace.lines, summary: world.summary };
   } finally {
+    world.end();
     process.off('unhandledRejection', rejected);
   }
 }

@@ -5,7 +5,7 @@ import { Violation } from './checkers.ts';
 import { GatewayConnection, NoAnswer } from './gateway-connection.ts';
 import { type Begun, Histories } from './histories.ts';
 import type { Host } from './host.ts';
-import { type ClientOptions, calmFactor, farthestMs } from './register-clients.ts';
+import { type ClientOptions, calmThinkMs, farthestMs } from './register-clients.ts';
 import type { Clients } from './service.ts';
 import type { SqlService } from './sql-service.ts';
 import type { VirtualClock } from './virtual-clock.ts';
@@ -92,7 +92,8 @@ export class SqlClients implements Clients {
   }
 
   #think(): Promise<void> {
-    const maxThinkMs = this.#options.maxThinkMs * (this.#calm ? calmFactor : 1);
+    const { clients } = this.#options;
+    const maxThinkMs = this.#calm ? calmThinkMs(clients) : this.#options.maxThinkMs;
     return new Promise((resolve) => {
       this.#clock.after(this.#random.int(0, maxThinkMs * 10) / 10, resolve);
     });
@@ -120,7 +121,8 @@ export class SqlClients implements Clients {
   async #operate(connection: GatewayConnection): Promise<void> {
     const register = this.#random.int(0, this.#options.registers - 1);
     const inTransaction = this.#random.int(0, 99) < 40;
-    if (this.#random.int(0, 99) < this.#options.readPercent) {
+    const readPercent = this.#calm ? 30 : this.#options.readPercent;
+    if (this.#random.int(0, 99) < readPercent) {
       if (this.#random.int(0, 99) < 20) await this.#readJournal(connection);
       else await this.#read(connection, register, inTransaction);
       return;

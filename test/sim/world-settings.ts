@@ -40,13 +40,16 @@ export interface WorldSettings {
   readonly clients: ClientOptions;
 }
 
+/** How many servers a cluster has, the usual numbers more often. */
+const sizes = [1, 2, 3, 3, 3, 4, 5, 5, 5];
+
 /** Draws a world; most are small, and each goes to an extreme of its own somewhere. */
 export function drawSettings(random: Random, kind: WorldSettings['kind']): WorldSettings {
   const sql = kind === 'sql';
   return {
     kind,
     faultyMs: sql ? 1200 : 2000,
-    hosts: drawHosts(random, sql ? 3 : random.int(1, 5)),
+    hosts: drawHosts(random, sql ? 3 : (sizes[random.int(0, sizes.length - 1)] ?? 3)),
     segmentBytes: 4096 * (sql ? random.int(4, 16) : random.int(1, 4)),
     ties: happens(random, 30),
     network: drawNetwork(random),
@@ -64,7 +67,7 @@ export function drawSettings(random: Random, kind: WorldSettings['kind']): World
 }
 
 function drawHosts(random: Random, count: number): HostSettings[] {
-  const founders = happens(random, 15) ? 1 : count;
+  const founders = happens(random, 10) ? 1 : count;
   const members: Configuration = {
     servers: Array.from({ length: founders }, (_, at) => ({
       id: idOf(at + 1),

@@ -28,6 +28,8 @@ import {
 
 /** How long the cluster may take to recover once everything works again. */
 const recoveryMs = 40 * electionTimeoutMs;
+/** Temporary files that may be in use at a time: a snapshot of its own and one from the leader, their descriptions, a segment. */
+const temporaryLimit = 5;
 /** Writes that must succeed in that time. */
 const writesAfterHealing = 3;
 
@@ -96,9 +98,14 @@ export class World implements Surroundings {
     const trouble = this.#trouble();
     if (trouble !== undefined) throw new Violation(`after healing ${trouble}`);
     if (this.#clients.acknowledged < acknowledged) throw new Violation('no writes after healing');
-    const wrong = this.#clients.check();
+    const wrong = this.#clients.check() ?? this.#litter();
     if (wrong !== undefined) throw new Violation(wrong);
     return this.summary;
+  }
+
+  /** Every process ends: what they used may be used again. */
+  end(): void {
+    for (const host of this.#hosts) host.crash('power cut');
   }
 
   get summary(): Summary {
@@ -134,6 +141,10 @@ export class World implements Surroundings {
   elected(id: ServerId): void {
     const host = this.#host(id);
     if (host !== undefined) this.#nemesis.elected(host);
+    const holder = this.#hosts.find(({ clock, life }) => {
+      return life !== host?.life && life !== undefined && clock.now() < life.driver.leaseUntil;
+    });
+    if (holder !== undefined) throw new Violation(`${id} leads while ${holder.id} holds a lease`);
   }
 
   started(id: ServerId): void {
@@ -196,6 +207,15 @@ export class World implements Surroundings {
       if (other?.index !== service.index)
         return `${id} is at ${other?.index}, not ${service.index}`;
       if (other.image() !== service.image()) throw new Violation(`${id} is in another state`);
+    }
+    return this.#nemesis.unanswered;
+  }
+
+  /** What nobody removes from a disk. */
+  #litter(): string | undefined {
+    for (const { id, disk } of this.#hosts) {
+      const temporary = disk.paths.filter((path) => path.includes('tmp-'));
+      if (temporary.length > temporaryLimit) return `${id} keeps ${temporary}`;
     }
     return undefined;
   }

@@ -17,7 +17,8 @@ import {
 } from './store-support.ts';
 
 const directory = '/data';
-const segmentBytes = 16 * 1024;
+/** Small, so that a truncation removes several of them. */
+const segmentBytes = 8 * 1024;
 const trailingEntries = 8;
 
 /** What the directory may hold after a crash: the vote, and where each entry stands. */
@@ -64,10 +65,13 @@ class Life {
   /** How many of the states were there when the last acknowledged write was done. */
   acknowledged = 0;
   readonly #random: Random;
+  /** A life without snapshots, whose log grows long and is cut far back. */
+  readonly #longLog: boolean;
   #term = 1;
 
   constructor(random: Random) {
     this.#random = random;
+    this.#longLog = random.int(0, 2) === 0;
   }
 
   get #last(): State {
@@ -104,7 +108,8 @@ class Life {
       this.#term += 1;
       return this.#write(store, vote(this.#term, this.#random.int(0, 1) === 0 ? undefined : 2n));
     }
-    if (dice <= 2 && this.#last.log.length > 2) return this.#truncate(store);
+    if (dice <= 2 && this.#last.log.length > (this.#longLog ? 20 : 2)) return this.#truncate(store);
+    if (this.#longLog) return this.#write(store, append(...this.#entries()));
     if (dice === 3) return this.#install(store);
     if (dice <= 5 && this.#last.log.length > 4) return this.#snapshot(store);
     return this.#write(store, append(...this.#entries()));
@@ -122,7 +127,7 @@ class Life {
     const keep = Math.max(this.#snapshotted, this.#last.start);
     const end = this.#last.start + this.#last.log.length;
     if (end <= keep) return Promise.resolve();
-    const from = this.#random.int(keep + 1, end);
+    const from = this.#longLog ? keep + this.#random.int(1, 4) : this.#random.int(keep + 1, end);
     this.#term += 1;
     return this.#write(store, {
       ...truncateFrom(from, entry(from, this.#term, 64)),

@@ -1,6 +1,7 @@
 import { basename, dirname } from 'node:path';
 import type { Random } from '../../src/base/random.ts';
 import type { Disk, LogFile, ReadableFile, WritableFile } from '../../src/storage/disk.ts';
+import { DiskFullError } from '../../src/storage/errors.ts';
 
 /** What the device writes whole or not at all. */
 const sectorBytes = 512;
@@ -44,6 +45,10 @@ export class MemoryDisk implements Disk {
   crashAt = Number.POSITIVE_INFINITY;
   /** Instead of crashing, fail that operation and all that follow. */
   failWith: Error | undefined;
+  /** From this operation on nothing that takes space finds any: a write takes half of its bytes, then fails. */
+  fullAt = Number.POSITIVE_INFINITY;
+  /** Writes within a file's size take no new space, as on most file systems; otherwise they do. */
+  keepsZeroedSpace = false;
   /** Lengths of all durable writes. */
   readonly durableWrites: number[] = [];
   /** Called before each durable write; it happens when the promise resolves. */
@@ -120,17 +125,18 @@ export class MemoryDisk implements Disk {
 
   async create(path: string): Promise<WritableFile> {
     this.#operation();
+    this.#takeSpace(path);
     const directory = this.#directory(dirname(path));
     if (directory.seen.has(basename(path))) throw failure('EEXIST', path);
     const file = new File();
     directory.seen.set(basename(path), file);
     directory.pending.push([{ name: basename(path), file }]);
-    return this.#writable(file);
+    return this.#writable(path, file);
   }
 
   async openForWriting(path: string): Promise<WritableFile> {
     this.#operation();
-    return this.#writable(this.#find(path));
+    return this.#writable(path, this.#find(path));
   }
 
   async openLog(path: string): Promise<LogFile> {
@@ -143,6 +149,7 @@ export class MemoryDisk implements Disk {
         this.#operation(() => {
           this.#torn = { file, write };
         });
+        if (!this.keepsZeroedSpace) this.#takeSpace(path, () => this.#writeHalf(file, write));
         this.durableWrites.push(write.bytes.length);
         file.seen = written(file.seen, write);
         file.durable = written(file.durable, write);
@@ -157,6 +164,7 @@ export class MemoryDisk implements Disk {
 
   async rename(from: string, to: string): Promise<void> {
     this.#operation();
+    this.#takeSpace(to);
     const file = this.#find(from);
     const directory = this.#directory(dirname(from));
     directory.seen.delete(basename(from));
@@ -193,11 +201,27 @@ export class MemoryDisk implements Disk {
     throw this.failWith ?? new Crashed();
   }
 
-  #writable(file: File): WritableFile {
+  #takeSpace(path: string, partly = () => {}): void {
+    if (this.operations < this.fullAt) return;
+    partly();
+    throw new DiskFullError(path, undefined);
+  }
+
+  #writeHalf(file: File, write: PendingWrite): void {
+    const half = { ...write, bytes: write.bytes.subarray(0, write.bytes.length >> 1) };
+    file.seen = written(file.seen, half);
+    file.pending.push(half);
+  }
+
+  #writable(path: string, file: File): WritableFile {
     return {
       write: async (source, offset) => {
         this.#operation();
         const write = { offset, bytes: Buffer.from(source) };
+        const within = offset + write.bytes.length <= file.seen.length;
+        if (!(within && this.keepsZeroedSpace)) {
+          this.#takeSpace(path, () => this.#writeHalf(file, write));
+        }
         file.seen = written(file.seen, write);
         file.pending.push(write);
       },
@@ -208,6 +232,7 @@ export class MemoryDisk implements Disk {
       },
       truncate: async (sizeBytes) => {
         this.#operation();
+        if (sizeBytes > file.seen.length) this.#takeSpace(path);
         file.seen = truncated(file.seen, sizeBytes);
         file.pending.push({ truncateTo: sizeBytes });
       },

@@ -3,7 +3,6 @@ import type { Index } from '../../src/base/ids.ts';
 import { seededRandom } from '../../src/base/random.ts';
 import type { SnapshotMeta } from '../../src/raft/types.ts';
 import { readWhole } from '../../src/storage/disk.ts';
-import { DiskFullError } from '../../src/storage/errors.ts';
 import { NodeDisk } from '../../src/storage/node-disk.ts';
 import { scanSegment } from '../../src/storage/segment-reader.ts';
 import { realDirectory } from '../conformance/disk.ts';
@@ -310,7 +309,7 @@ t.test('snapshots', async (t) => {
 t.test('the first failure of the disk is final', async (t) => {
   for (const failure of [
     Object.assign(new Error('EIO: i/o error'), { code: 'EIO' }),
-    new DiskFullError('/data/open-1', undefined),
+    Object.assign(new Error('EROFS: read-only file system'), { code: 'EROFS' }),
   ]) {
     const disk = memory();
     const store = storeOn(disk, directory);

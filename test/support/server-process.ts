@@ -57,9 +57,16 @@ export async function startAndKill(description: ServerCommand, afterMs: number):
 
 /** A test that ends early, however it does, leaves no server behind. */
 const running = new Set<ChildProcess>();
-process.once('exit', () => {
+function killAll(): void {
   for (const child of running) child.kill('SIGKILL');
-});
+}
+process.once('exit', killAll);
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    killAll();
+    process.kill(process.pid, signal);
+  });
+}
 
 /** A port of 127.0.0.1 that nobody listens on, below the range that the kernel gives to clients. */
 export async function freePort(): Promise<number> {

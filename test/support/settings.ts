@@ -10,8 +10,3 @@ export function numberSetting(name: string, otherwise: number): number {
   if (!Number.isFinite(value)) throw new Error(`${name} must be a number`);
   return value;
 }
-
-/** Whether the environment has `name`, whatever its value. */
-export function isSet(name: string): boolean {
-  return setting(name) !== undefined;
-}

@@ -10,12 +10,15 @@ import { waitForPromise } from '../waits.ts';
 
 const noServer = { id: 0n, address: '' };
 
-/** Only a voter names the leader, so that clients connect to nodes that can tell when they are cut off. */
+/**
+ * Only a voter names the leader, so that clients connect to nodes that can tell when they are cut off. A leader that hands over
+ * names nobody: it would refuse what comes, and clients give up after a few refusals.
+ */
 export function leader(session: Session, _request: RequestOf<'leader'>): undefined {
   const { consensus, server } = session.gateway;
-  const { configuration, leader: known } = consensus.transition;
+  const { configuration, leader: known, transferring } = consensus.transition;
   const self = configuration.servers.find(({ id }) => id === server.id);
-  const { id, address } = (self?.role === 'voter' ? known : undefined) ?? noServer;
+  const { id, address } = (self?.role === 'voter' && !transferring ? known : undefined) ?? noServer;
   if (session.version === 'legacy') {
     olderResponses.write(session.writer, { kind: 'serverAddress', address });
   } else {

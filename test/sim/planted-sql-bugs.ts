@@ -1,0 +1,40 @@
+import type { PlantedBug } from './planted-bug.ts';
+
+/** Mistakes between the log and the clients. */
+export const sqlBugs: Readonly<Record<string, PlantedBug>> = {
+  'an answer leaves before its transaction is committed': {
+    file: 'src/gateway/handlers/execute.ts',
+    patches: [{ find: '  if (!open.settled) yield* open.untilSettled();\n', replace: '' }],
+    why: 'a client is told of a write that is lost with the leadership',
+    step: 20,
+  },
+  'rows leave before what they show is committed': {
+    file: 'src/gateway/handlers/query.ts',
+    patches: [
+      {
+        find: '  const more = statement.step();\n  if (!open.settled) yield* open.untilSettled();\n',
+        replace: '  const more = statement.step();\n',
+      },
+    ],
+    why: 'a client reads in a transaction what is lost with the leadership',
+    step: 20,
+  },
+  'the gateway reads without a proof of leadership': {
+    file: 'src/gateway/open-database.ts',
+    patches: [
+      {
+        find: "    yield* this.#task.pause((task) => leadershipCheck.wait(task), 'notLeader');\n",
+        replace:
+          "    if (leadershipCheck === undefined) yield* this.#task.pause((task) => leadershipCheck, 'notLeader');\n",
+      },
+    ],
+    why: 'a deposed leader answers with old rows',
+    step: 20,
+  },
+  'a change counter is used twice': {
+    file: 'src/vfs/change-counter.ts',
+    patches: [{ find: '(this.#last + 1) >>> 0', replace: '(this.#last + 1) & 3' }],
+    why: 'a connection takes the pages that it has cached for those of now',
+    step: 20,
+  },
+};
