@@ -24,6 +24,7 @@ export class Log {
   #configurations: ConfigurationAt[] = [nothing];
   #durableIndex = zero;
   readonly #writes: { write: number; lastIndex: Index }[] = [];
+  #bytesBehindSnapshot = 0;
 
   /**
    * `entries` have no gaps, and none between them and the snapshot: the store's duty. Entries that end before
@@ -60,6 +61,11 @@ export class Log {
 
   get snapshotIndex(): Index {
     return this.#snapshot?.index ?? zero;
+  }
+
+  /** Data bytes of the entries behind the newest snapshot. */
+  get bytesBehindSnapshot(): number {
+    return this.#bytesBehindSnapshot;
   }
 
   /** Everything up to here is on disk. */
@@ -119,6 +125,7 @@ export class Log {
   append(entry: Entry): void {
     assert(entry.index === this.lastIndex + 1, 'the log has no gaps');
     this.#entries.push(entry);
+    if (entry.index > this.snapshotIndex) this.#bytesBehindSnapshot += entry.data.length;
     if (entry.type !== 'change' || entry.index <= this.configuration.index) return;
     const configuration = decodeConfiguration(entry.data);
     this.#configurations.push({ index: entry.index, configuration });
@@ -130,7 +137,9 @@ export class Log {
       index >= this.#firstIndex && index > this.snapshotIndex,
       'entries stay below a snapshot',
     );
-    this.#entries.length = index - this.#firstIndex;
+    for (const { data } of this.#entries.splice(index - this.#firstIndex)) {
+      this.#bytesBehindSnapshot -= data.length;
+    }
     const last = this.lastIndex;
     this.#configurations = this.#configurations.filter((at) => at.index <= last);
     this.#durableIndex = Math.min(this.#durableIndex, last) as Index;
@@ -140,6 +149,7 @@ export class Log {
   /** A snapshot of the leader takes the place of everything. */
   resetTo(meta: SnapshotMeta): void {
     this.#entries = [];
+    this.#bytesBehindSnapshot = 0;
     this.#firstIndex = meta.index + 1;
     this.#snapshot = meta;
     const { configurationIndex: index, configuration } = meta;
@@ -148,14 +158,20 @@ export class Log {
     for (const write of this.#writes) write.lastIndex = zero;
   }
 
-  /** Our own snapshot is on disk: only `trailing` entries before it stay in memory. */
-  compact(meta: SnapshotMeta, trailing: number): void {
-    this.#snapshot = meta;
-    const drop = meta.index - trailing + 1 - this.#firstIndex;
-    if (drop > 0) {
-      this.#entries = this.#entries.slice(drop);
-      this.#firstIndex += drop;
+  /** Our own snapshot is on disk: of what it covers only so many entries and bytes stay in memory. */
+  compact(meta: SnapshotMeta, trailing: number, trailingBytes: number): void {
+    const covered = Math.max(0, meta.index + 1 - this.#firstIndex);
+    let bytes = 0;
+    let keep = 0;
+    for (; keep < Math.min(trailing, covered); keep++) {
+      bytes += this.#entries[covered - 1 - keep]?.data.length ?? 0;
+      if (bytes > trailingBytes) break;
     }
+    this.#snapshot = meta;
+    this.#entries = this.#entries.slice(covered - keep);
+    this.#firstIndex += covered - keep;
+    this.#bytesBehindSnapshot = 0;
+    for (const { data } of this.#entries.slice(keep)) this.#bytesBehindSnapshot += data.length;
     const { configurationIndex: index, configuration } = meta;
     const newer = this.#configurations.filter((at) => at.index > index);
     this.#configurations = [nothing, { index, configuration }, ...newer];

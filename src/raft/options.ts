@@ -11,8 +11,12 @@ export interface RaftOptions {
   readonly leaseMarginMs: number;
   /** Entries applied since the last snapshot before the next is taken. */
   readonly snapshotThreshold: number;
+  /** Data bytes of entries since the last snapshot before the next is taken, however few they are. */
+  readonly snapshotThresholdBytes: number;
   /** Entries kept in memory behind a snapshot, for followers that are only a little behind. */
   readonly snapshotTrailing: number;
+  /** Most data bytes in them. */
+  readonly snapshotTrailingBytes: number;
   /** How long a follower may take to answer a snapshot that left whole. */
   readonly snapshotTimeoutMs: number;
   /** Most data bytes of one AppendEntries; an entry larger than this travels alone. */
@@ -37,7 +41,9 @@ export function raftOptions(given: Pick<RaftOptions, 'id'> & Partial<RaftOptions
     heartbeatMs: electionTimeoutMs / 10,
     leaseMarginMs: Math.max(1, electionTimeoutMs / 10),
     snapshotThreshold: 1024,
+    snapshotThresholdBytes: 128 << 20,
     snapshotTrailing: 8192,
+    snapshotTrailingBytes: 128 << 20,
     snapshotTimeoutMs: 30_000,
     maxMessageBytes: 1 << 20,
     maxMessageEntries: 4096,

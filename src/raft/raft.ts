@@ -63,6 +63,9 @@ export class Raft {
 
   constructor(options: RaftOptions, start: RaftStart, random: Random) {
     const log = new Log(start.snapshot, start.entries);
+    if (start.snapshot !== undefined) {
+      log.compact(start.snapshot, options.snapshotTrailing, options.snapshotTrailingBytes);
+    }
     const { now, vote } = start;
     // Whoever crashed while it followed a leader may not vote another one in before that leader's lease ends.
     const heardAt = vote.term === 0 ? never : now;

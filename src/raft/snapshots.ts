@@ -9,7 +9,8 @@ import type { Index, Server, ServerId, SnapshotMeta } from './types.ts';
 export function takeWhenDue(core: Core): void {
   const { appliedIndex, log, options, outbox, snapshots } = core;
   if (snapshots.taking || appliedIndex < snapshots.retryAt) return;
-  if (appliedIndex - log.snapshotIndex < options.snapshotThreshold) return;
+  const few = appliedIndex - log.snapshotIndex < options.snapshotThreshold;
+  if (few && log.bytesBehindSnapshot < options.snapshotThresholdBytes) return;
   const term = log.termAt(appliedIndex);
   if (term === undefined || appliedIndex > log.durableIndex) return;
   const { index: configurationIndex, configuration } = log.configurationAt(appliedIndex);
@@ -25,7 +26,7 @@ export function onSnapshotTaken(core: Core, meta: SnapshotMeta | undefined): voi
     const pause = Math.max(1, Math.ceil(options.snapshotThreshold / 4));
     snapshots.retryAt = (core.appliedIndex + pause) as Index;
   } else if (meta.index > log.snapshotIndex) {
-    log.compact(meta, options.snapshotTrailing);
+    log.compact(meta, options.snapshotTrailing, options.snapshotTrailingBytes);
   }
 }
 

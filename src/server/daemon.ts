@@ -319,7 +319,9 @@ function raftHostOptions(
     electionTimeoutMs: timeoutMs,
     heartbeatMs: 1.5 * config.networkLatency,
     snapshotThreshold: config.snapshotThreshold,
+    snapshotThresholdBytes: config.maxLogSize,
     snapshotTrailing: config.snapshotTrailing,
+    snapshotTrailingBytes: config.maxLogSize,
   });
   return {
     form: 'thread',
@@ -333,6 +335,7 @@ function raftHostOptions(
       directory,
       disk: config.diskBackend,
       trailingEntries: config.snapshotTrailing,
+      trailingBytes: config.maxLogSize,
       autoRecovery: config.autoRecovery,
     },
     logLevel: config.logLevel,

@@ -143,6 +143,13 @@ export const settings = {
     doc: 'Log entries kept behind a snapshot; at least the threshold',
     note: 'A server that was away for fewer entries catches up from the log instead of a whole snapshot.',
   }),
+  maxLogSize: setting({
+    kind: integer('BYTES', 1024 ** 2, 64 * gibibyte),
+    fallback: 128 * 1024 ** 2,
+    group: 'storage',
+    doc: 'Log that makes a snapshot due, and log kept behind a snapshot, in bytes, however few entries it has',
+    note: 'The log is held in memory: it takes up to about twice as much.',
+  }),
   autoRecovery: setting({
     kind: flag,
     fallback: false,

@@ -10,6 +10,8 @@ export interface RaftStorageOptions {
   readonly disk: DiskBackend | 'auto';
   /** Entries kept before a snapshot. */
   readonly trailingEntries: number;
+  /** Most bytes of the segments that hold them; unlimited by default. */
+  readonly trailingBytes?: number;
   /** Moves damaged segments aside where the start would be refused. */
   readonly autoRecovery: boolean;
 }
@@ -21,7 +23,16 @@ export function openRaftStore(
   logger: Logger,
 ): DiskRaftStore {
   const { directory, trailingEntries, autoRecovery } = options;
+  const trailingBytes = options.trailingBytes ?? Number.POSITIVE_INFINITY;
   const { disk, backend, reason } = openDisk(options.disk);
   logger.info({ backend, reason }, 'log is written with');
-  return new DiskRaftStore({ disk, directory, clock, logger, trailingEntries, autoRecovery });
+  return new DiskRaftStore({
+    disk,
+    directory,
+    clock,
+    logger,
+    trailingEntries,
+    trailingBytes,
+    autoRecovery,
+  });
 }

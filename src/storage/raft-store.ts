@@ -26,6 +26,8 @@ export interface DiskRaftStoreOptions {
   readonly logger: Logger;
   /** Entries kept before a snapshot, on disk and when loading. */
   readonly trailingEntries: number;
+  /** Most bytes of segments that only hold such entries; unlimited by default. */
+  readonly trailingBytes?: number;
   /** Moves damaged segments aside, which may lose acknowledged writes, where the start would be refused. */
   readonly autoRecovery: boolean;
   /** Length of an open segment, a multiple of 4096. */
@@ -264,10 +266,11 @@ export class DiskRaftStore implements RaftStore {
     const published = this.#publishing.then(async () => {
       await this.#log.settled();
       await this.#files.publish(meta, stored, Math.floor(this.#options.clock.now()));
-      const covered = meta.index - this.#options.trailingEntries;
+      const { trailingEntries, trailingBytes } = this.#options;
       // The older snapshot is of use only with the log that follows it.
       const older = this.#files.oldest?.index ?? meta.index;
-      await this.#log.removeCovered(Math.min(covered, older) as Index);
+      const old = Math.min(meta.index - trailingEntries, older) as Index;
+      await this.#log.removeCovered(old, older as Index, trailingBytes ?? Number.POSITIVE_INFINITY);
     });
     this.#publishing = published.catch(() => {});
     return published;

@@ -126,12 +126,27 @@ export class Segments {
     this.#currentFirst = from;
   }
 
-  /** Removes closed segments that hold nothing behind `index`. */
-  async removeCovered(index: Index): Promise<void> {
-    const covered = this.#closed.filter((segment) => segment.last <= index);
-    this.#closed = this.#closed.filter((segment) => segment.last > index);
+  /**
+   * Removes closed segments that hold nothing behind `old`; and, the oldest first, such as hold nothing behind
+   * `disposable` while these take more than `keepBytes`.
+   */
+  async removeCovered(old: Index, disposable: Index, keepBytes: number): Promise<void> {
+    const covered: ClosedSegment[] = [];
+    let bytes = 0;
+    for (const segment of this.#closed.filter(({ last }) => last <= disposable).reverse()) {
+      bytes += await this.#sizeOf(segment);
+      if (segment.last <= old || bytes > keepBytes) covered.unshift(segment);
+    }
+    // Looked at again: the newest may have been removed by a truncation meanwhile.
+    this.#closed = this.#closed.filter((segment) => !covered.includes(segment));
     for (const segment of covered) await this.#disk.remove(this.#pathOf(segment));
     if (covered.length > 0) await this.#disk.syncDirectory(this.#directory);
+  }
+
+  async #sizeOf(segment: ClosedSegment): Promise<number> {
+    const file = await this.#disk.openForReading(this.#pathOf(segment));
+    await file.close();
+    return file.sizeBytes;
   }
 
   /** Removes all entries; the next one is `next`. */

@@ -251,6 +251,17 @@ t.test('a snapshot is taken of the machine as it is, written, and released', asy
   );
 });
 
+t.test('a few large entries make a snapshot due as many small ones do', async (t) => {
+  const bench = new Bench({ 1: 'voter' }, { snapshotThresholdBytes: 1000 });
+  const leadership = await bench.lead();
+  const command = Buffer.alloc(400);
+  for (const ticket of [1, 2, 3]) {
+    bench.driver.propose(leadership, ticket, command);
+    await bench.finish();
+  }
+  t.equal(bench.driver.status()?.snapshotIndex, 4, 'as soon as the third is in the log');
+});
+
 t.test('a snapshot that cannot be written is released and tried again later', async (t) => {
   const bench = new Bench({ 1: 'voter' }, { snapshotThreshold: 3 });
   const leadership = await bench.lead();

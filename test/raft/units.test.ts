@@ -9,6 +9,8 @@ import { Rounds } from '../../src/raft/rounds.ts';
 import type { Entry, Role, SnapshotMeta } from '../../src/raft/types.ts';
 import { id, index, instant, members, term } from './cluster.ts';
 
+const unlimited = Number.POSITIVE_INFINITY;
+
 t.test('a majority is more than half', (t) => {
   t.same([1, 2, 3, 4, 5].map(majority), [1, 2, 2, 3, 3]);
   t.end();
@@ -95,7 +97,7 @@ t.test(
 t.test('a snapshot keeps the configuration that it covers, and newer ones', (t) => {
   const log = new Log(undefined, [change(1, 1, { 1: 'voter' }), entry(2, 1), entry(3, 1)]);
   log.append(change(4, 1, { 1: 'voter', 2: 'spare' }));
-  log.compact(meta(3, 1), 0);
+  log.compact(meta(3, 1), 0, unlimited);
   t.equal(log.firstIndex, 4);
   t.equal(log.configurationAt(index(3)).index, 1);
   t.equal(log.configuration.index, 4);
@@ -109,11 +111,26 @@ t.test('compaction keeps as many entries before the snapshot as it is told', (t)
     undefined,
     [1, 2, 3, 4, 5, 6].map((at) => entry(at, 1)),
   );
-  log.compact(meta(5, 1), 2);
+  log.compact(meta(5, 1), 2, unlimited);
   t.equal(log.firstIndex, 4);
-  log.compact(meta(6, 1), 9);
+  log.compact(meta(6, 1), 9, unlimited);
   t.equal(log.firstIndex, 4, 'what is gone does not come back');
   t.equal(log.lastIndex, 6);
+  t.end();
+});
+
+t.test('compaction keeps no more bytes before the snapshot than it is told', (t) => {
+  const log = new Log(
+    undefined,
+    [1, 2, 3, 4, 5, 6].map((at) => entry(at, 1)),
+  );
+  const entryBytes = log.entry(index(1)).data.length;
+  t.equal(log.bytesBehindSnapshot, 6 * entryBytes);
+  log.compact(meta(5, 1), 9, 2 * entryBytes);
+  t.equal(log.firstIndex, 4);
+  t.equal(log.bytesBehindSnapshot, entryBytes);
+  log.truncateFrom(index(6));
+  t.equal(log.bytesBehindSnapshot, 0);
   t.end();
 });
 

@@ -226,6 +226,25 @@ t.test('snapshots', async (t) => {
     await t.rejects(again.openSnapshot(metaAt(50, 1)), { name: 'StorageError', what: /gone/ });
   });
 
+  t.test('leave no more log behind them than bytes are allowed', async (t) => {
+    const disk = memory();
+    const options = { trailingEntries: 1000, trailingBytes: 40_000, segmentBytes: 16 * 1024 };
+    const store = storeOn(disk, directory, options);
+    await store.load();
+    await store.persist(vote(1));
+    for (let next = 1; next <= 200; next++) {
+      await store.persist(append(entry(next, 1, 1000)));
+      if (next % 80 === 0) {
+        const state = pages(random, 10_000);
+        await store.writeSnapshot({ meta: metaAt(next, 1), data: content(state) });
+      }
+    }
+    await store.close();
+    const { entries } = await storeOn(disk, directory, { trailingEntries: 1000 }).load();
+    const first = entries[0]?.index ?? 0;
+    t.ok(first > 30 && first <= 80, `the log starts at ${first}: 40 kB before the older snapshot`);
+  });
+
   t.test('that arrive are put in place by persist and replace the whole log', async (t) => {
     const disk = memory();
     const store = storeOn(disk, directory);
