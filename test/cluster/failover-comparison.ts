@@ -17,7 +17,7 @@ import { cNodeCommand, cNodeMissing } from '../interop/c-node.ts';
 import { line } from '../load/print.ts';
 import { daemonCommand } from '../support/daemon.ts';
 import {
-  freePort,
+  lastingPort,
   type ServerCommand,
   type ServerProcess,
   startServer,
@@ -67,7 +67,7 @@ async function measure(commandOf: CommandOf): Promise<number[]> {
     for (const id of [1, 2, 3]) {
       const directory = join(base, String(id));
       await mkdir(directory);
-      const command = commandOf(id, await freePort(), directory);
+      const command = commandOf(id, await lastingPort(), directory);
       commands.push(command);
       servers.push(await startServer(command));
       if (id > 1) await addVoter(servers, id);

@@ -7,7 +7,7 @@ import { Cluster } from '../../src/client/cluster.ts';
 import { connect } from '../../src/client/database.ts';
 import { inspectDataDirectory } from '../../src/server/inspection.ts';
 import { cNodeMissing, startCNode } from '../interop/c-node.ts';
-import { type Node, TestCluster } from './test-cluster.ts';
+import { type Node, TestCluster, until } from './test-cluster.ts';
 
 /** Three voters with a table of ten rows, all stopped. */
 async function stoppedCluster(
@@ -85,8 +85,13 @@ t.test(
       filter: (path) => !/info\.yaml|control\.sock/.test(path),
     });
     await rename(join(first.directory, '../info.yaml'), join(second.directory, 'info.yaml'));
-    // It should stay stopped; started all the same it disturbs nobody.
-    await Promise.all(nodes.map((node) => cluster.start(node)));
+    // It should stay stopped. Started all the same, even with a majority of the old members, it wins no election.
+    await Promise.all([second, third].map((node) => cluster.start(node)));
+    await until(
+      async () => (await cluster.status(third)).state !== 'follower',
+      () => 'the server that was left behind to stand for election',
+    );
+    await cluster.start(first);
 
     t.equal(await countRows([first.address, second.address]), 11);
     const { members: now } = await new Cluster([first.address, second.address]).members();

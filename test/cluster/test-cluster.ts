@@ -3,7 +3,7 @@ import type { Test } from 'tap';
 import { Cluster } from '../../src/client/cluster.ts';
 import { askControl, type Status } from '../../src/server/control.ts';
 import { startDaemon, temporaryDirectory } from '../support/daemon.ts';
-import { freePort, type ServerProcess } from '../support/server-process.ts';
+import { lastingPort, type ServerProcess } from '../support/server-process.ts';
 import { numberSetting } from '../support/settings.ts';
 
 /** Small, so that elections are quick, but not so small that a busy machine holds elections by itself. */
@@ -60,7 +60,7 @@ export class TestCluster {
     const directory = join(this.#base, String(id));
     const join1 = this.nodes.length === 0 ? [] : ['--join', this.addresses.join(',')];
     const flags = [...this.#flags, ...join1];
-    const process = await startDaemon({ directory, id, flags, port: await freePort() });
+    const process = await startDaemon({ directory, id, flags, port: await lastingPort() });
     const node = { id, address: process.address, directory, process };
     this.nodes.push(node);
     this.#t.teardown(() => node.process.kill());

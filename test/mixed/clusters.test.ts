@@ -52,6 +52,8 @@ const scenarios: readonly Scenario[] = [
     async run(t, cluster, data, [first = 'C', ...others]) {
       await cluster.add(first);
       await data.create();
+      // Pages that no later entry of the log brings again.
+      await data.fill();
       await data.insert(BURST);
       for (const kind of others) {
         const member = await cluster.add(kind);

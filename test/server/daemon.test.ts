@@ -147,8 +147,9 @@ t.test('three servers: two join, get roles, and survive the loss of the leader',
   const [first, second, third] = await cluster(t);
   const servers = [first.address, second.address, third.address];
   const members = new Cluster([first.address]);
-  const ids = (await members.members()).members.map(({ id }) => id);
-  for (const id of ids.slice(1)) await members.assign(id, 'voter');
+  while ((await members.members()).members.some(({ role }) => role !== 'voter')) {
+    await setImmediate();
+  }
   const database = await connect({ servers, database: 'app' });
   t.teardown(() => database.close());
   await database.exec('CREATE TABLE a (v); INSERT INTO a VALUES (1)');
@@ -173,7 +174,7 @@ t.test('three servers: two join, get roles, and survive the loss of the leader',
 
 type Member = ServerProcess & { readonly directory: string };
 
-/** Three servers of one cluster, the second and third as spares. */
+/** Three servers of one cluster. */
 async function cluster(
   t: Parameters<typeof temporaryDirectory>[0],
 ): Promise<[Member, Member, Member]> {

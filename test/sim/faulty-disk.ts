@@ -48,7 +48,7 @@ export class FaultyDisk implements Disk {
   #life = 0;
   /** What the process of this life uses. */
   #memory: Buffer[] = [];
-  /** What writes and syncs answer; undefined while the device is well. */
+  /** What writes answer, and if it is broken syncs too; undefined while the device is well. */
   fault: 'full' | 'broken' | undefined;
   /** Added to every durable write: a sick device. */
   extraLatencyMs = 0;
@@ -156,6 +156,7 @@ export class FaultyDisk implements Disk {
   }
 
   async rename(from: string, to: string): Promise<void> {
+    this.#checkFault(to);
     this.#change({ kind: 'rename', from, path: to, file: this.file(from) });
     await this.#takeTime();
   }
@@ -169,7 +170,7 @@ export class FaultyDisk implements Disk {
   async syncDirectory(directory: string): Promise<void> {
     const covered = new Set(this.#changes.filter(({ path }) => dirname(path) === directory));
     await this.#takeTime();
-    this.#checkFault(directory);
+    this.#checkBroken(directory);
     const left: NameChange[] = [];
     for (const change of this.#changes) {
       if (covered.has(change)) apply(this.#durable, change);
@@ -194,7 +195,7 @@ export class FaultyDisk implements Disk {
       sync: async () => {
         const covered = file.changes;
         await this.#takeTime();
-        this.#checkFault(path);
+        this.#checkBroken(path);
         file.sync(covered);
       },
       truncate: async (sizeBytes) => {
@@ -221,8 +222,13 @@ export class FaultyDisk implements Disk {
     this.#changes = [];
   }
 
+  /** Of what may need space. */
   #checkFault(path: string): void {
     if (this.fault === 'full') throw new DiskFullError(path, failure('ENOSPC', path));
+    this.#checkBroken(path);
+  }
+
+  #checkBroken(path: string): void {
     if (this.fault === 'broken') throw failure('EIO', path);
   }
 

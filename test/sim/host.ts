@@ -1,8 +1,6 @@
-import { unreachable } from '../../src/base/assert.ts';
 import { nullLogger } from '../../src/base/logger.ts';
 import type { Random } from '../../src/base/random.ts';
 import { describeTransition } from '../../src/raft/describe.ts';
-import { Driver } from '../../src/raft/driver.ts';
 import type { Settlement, Ticket } from '../../src/raft/events.ts';
 import type { RaftOptions } from '../../src/raft/options.ts';
 import type { RaftStore, StateMachine } from '../../src/raft/ports.ts';
@@ -13,7 +11,7 @@ import { DiskRaftStore } from '../../src/storage/raft-store.ts';
 import { Violation } from './checkers.ts';
 import type { FaultyDisk } from './faulty-disk.ts';
 import type { HostClock } from './host-clock.ts';
-import type { Network } from './network.ts';
+import type { Network, RaftProcess } from './network.ts';
 import type { Service } from './service.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -35,7 +33,7 @@ export interface HostParts<S extends Service> {
 
 /** One run of the process. */
 export interface Life<S> {
-  readonly driver: Driver;
+  readonly raft: RaftProcess;
   readonly store: RaftStore;
   readonly service: S;
   readonly consensus: RaftConsensus;
@@ -91,7 +89,7 @@ export class Host<S extends Service = Service> {
     this.clock.die();
     if (how === 'kill') this.disk.kill();
     else this.disk.crash();
-    this.#parts.network.died(this.id);
+    this.#parts.network.died(this, how);
   }
 
   async #boot(): Promise<void> {
@@ -100,23 +98,17 @@ export class Host<S extends Service = Service> {
     const service = createService(clock);
     const consensus: RaftConsensus = new RaftConsensus(service, {
       // Not at once: what becomes of a proposal must not be told before its ticket is known.
-      request: (request) => queueMicrotask(() => this.#ask(driver, request)),
-      leaseHeld: () => clock.now() < driver.leaseUntil,
+      request: (request) => queueMicrotask(() => this.#ask(raft, request)),
+      leaseHeld: () => clock.now() < raft.leaseUntil,
     });
-    const driver: Driver = new Driver({
+    const raft: RaftProcess = network.createRaft(this, {
       options,
       store,
       machine: this.#observedMachine(consensus.machine),
       clock,
       random,
       logger: nullLogger,
-      transport: {
-        send: (outbound) => {
-          around.checkers.sending(this.id, outbound.to.id, outbound.message);
-          network.send(this.id, outbound);
-        },
-        sendSnapshot: (to, term, snapshot) => network.sendSnapshot(this.id, to.id, term, snapshot),
-      },
+      sending: ({ to, message }) => around.checkers.sending(this.id, to.id, message),
       onSettle: (settlement) => {
         this.#settled(settlement);
         consensus.settle(settlement);
@@ -125,11 +117,11 @@ export class Host<S extends Service = Service> {
       fatal: (error) => around.fatal(this.id, error),
     });
     service.attach(consensus);
-    this.#life = { driver, store, service, consensus };
+    this.#life = { raft, store, service, consensus };
     if (members !== undefined && (await isFresh(disk, directory))) {
       await bootstrap(disk, directory, members);
     }
-    await driver.start();
+    await raft.start();
     around.started(this.id);
   }
 
@@ -141,12 +133,12 @@ export class Host<S extends Service = Service> {
     throw new Violation(`a read on ${this.id} at ${settlement.index} misses ${floor}`);
   }
 
-  #ask(driver: Driver, request: RaftRequest): void {
+  #ask(raft: RaftProcess, request: RaftRequest): void {
     if (request.type === 'read') {
       this.#reads.set(request.ticket, this.#parts.around.checkers.acknowledgedIndex);
     }
     try {
-      ask(driver, request);
+      raft.request(request);
     } catch (error) {
       this.#parts.around.fail(error);
     }
@@ -166,6 +158,7 @@ export class Host<S extends Service = Service> {
       spareSegments: 1,
     });
     return {
+      space: store.space,
       load: async () => {
         const loaded = await store.load();
         around.log(
@@ -222,22 +215,3 @@ export class Host<S extends Service = Service> {
 
 /** Every host has one directory on a disk of its own. */
 export const directory = '/data';
-
-function ask(driver: Driver, request: RaftRequest): void {
-  switch (request.type) {
-    case 'propose':
-      driver.propose(request.term, request.ticket, request.command);
-      return;
-    case 'read':
-      driver.read(request.ticket);
-      return;
-    case 'change':
-      driver.change(request.ticket, request.change);
-      return;
-    case 'transfer':
-      driver.transfer(request.ticket, request.to);
-      return;
-    default:
-      unreachable(request);
-  }
-}

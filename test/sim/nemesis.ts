@@ -46,6 +46,8 @@ export class Nemesis {
   /** How many of a hundred new leaders are struck as soon as they lead, and voters as soon as they vote. */
   readonly #huntPercent: number;
   readonly #votePercent: number;
+  /** Longest time from one misfortune to the next. */
+  readonly #pauseMs: number;
   /** What was asked of a process and is not answered. */
   readonly #unanswered = new Set<{ host: Host; run: number; what: string }>();
   #over = false;
@@ -53,6 +55,7 @@ export class Nemesis {
   constructor(parts: NemesisParts) {
     this.#parts = parts;
     this.#huntPercent = this.#happens(40) ? parts.random.int(20, 80) : 0;
+    this.#pauseMs = parts.random.int(parts.electionTimeoutMs / 2, parts.electionTimeoutMs * 4);
     this.#votePercent = this.#happens(30) ? parts.random.int(5, 40) : 0;
     for (const { strike, weight } of Object.values(misfortunes)) {
       const count = weight * parts.random.int(0, 3);
@@ -61,13 +64,13 @@ export class Nemesis {
   }
 
   start(): void {
-    const { clock, electionTimeoutMs, hosts, random } = this.#parts;
-    clock.after(random.int(0, electionTimeoutMs), () => {
+    const { clock, hosts, random } = this.#parts;
+    clock.after(random.int(0, this.#pauseMs), () => {
       if (this.#over) return;
       const strike = this.#deck[random.int(0, this.#deck.length - 1)];
       const host = hosts[random.int(0, hosts.length - 1)];
       // Those that lead have most to lose.
-      const leader = hosts.find((one) => one.life?.driver.transition?.state === 'leader');
+      const leader = hosts.find((one) => one.life?.consensus.transition?.state === 'leader');
       const target = leader !== undefined && this.#happens(40) ? leader : host;
       if (target !== undefined) strike?.(this, target);
       this.start();
@@ -222,10 +225,13 @@ export class Nemesis {
   }
 
   breakDisk(host: Host): void {
-    const { random, log } = this.#parts;
+    const { clock, electionTimeoutMs, random, log } = this.#parts;
     if (host.life === undefined) return;
     host.disk.fault = random.int(0, 1) === 0 ? 'broken' : 'full';
     log(() => `the disk of ${host.id} is ${host.disk.fault}`);
+    clock.after(random.int(0, electionTimeoutMs * 4), () => {
+      host.disk.fault = undefined;
+    });
   }
 
   /** One or several in a hurry. */
@@ -262,9 +268,9 @@ export class Nemesis {
   transfer(): void {
     const { hosts, random } = this.#parts;
     for (const leader of this.#leaders()) {
-      const { consensus, driver } = leader.life ?? {};
-      if (consensus === undefined || driver?.transition === undefined) continue;
-      const { servers } = driver.transition.configuration;
+      const consensus = leader.life?.consensus;
+      if (consensus === undefined) continue;
+      const { servers } = consensus.transition.configuration;
       const voters = servers.filter(({ id, role }) => role === 'voter' && id !== leader.id);
       // Mostly what can succeed, sometimes what must be refused.
       const candidates = voters.length > 0 && this.#happens(80) ? voters : hosts;
@@ -303,7 +309,7 @@ export class Nemesis {
 
   #leaders(): Host[] {
     return this.#parts.hosts.filter(
-      (host) => !host.clock.paused && host.life?.driver.transition?.state === 'leader',
+      (host) => !host.clock.paused && host.life?.consensus.transition?.state === 'leader',
     );
   }
 

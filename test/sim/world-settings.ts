@@ -103,9 +103,11 @@ function drawRaftOptions(random: Random, id: ServerId): RaftOptions {
   });
 }
 
+const kinds = ['sockets', 'links', 'datagrams'] as const;
+
 function drawNetwork(random: Random): NetworkOptions {
   return {
-    kind: random.int(0, 1) === 0 ? 'links' : 'datagrams',
+    kind: kinds[random.int(0, kinds.length - 1)] ?? 'links',
     lossPercent: random.int(0, 2) === 0 ? 0 : random.int(1, 10),
     duplicatePercent: random.int(0, 5),
     slowPercent: random.int(0, 5),

@@ -7,11 +7,13 @@ import { Checkers, Violation } from './checkers.ts';
 import { FaultyDisk } from './faulty-disk.ts';
 import { directory, Host } from './host.ts';
 import { HostClock } from './host-clock.ts';
+import { MessageNetwork } from './message-network.ts';
 import { Nemesis } from './nemesis.ts';
-import { Network } from './network.ts';
+import type { Network } from './network.ts';
 import { RegisterClients } from './register-clients.ts';
 import { RegisterMachine } from './register-machine.ts';
 import type { Clients, Service } from './service.ts';
+import { SocketNetwork } from './socket-network.ts';
 import { SqlClients } from './sql-clients.ts';
 import { SqlService } from './sql-service.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -66,12 +68,10 @@ export class World implements Surroundings {
     this.trace = new Trace(keep);
     this.#settings = drawSettings(this.#random, kind);
     const clock = this.#clock;
-    const { network } = this.#settings;
-    this.#network = new Network(clock, this.#fork(), network, (id, line) => this.log(id, line));
+    this.#network = this.#createNetwork();
     const { hosts, clients } = kind === 'sql' ? this.#sql() : this.#registers();
     this.#hosts = hosts;
     this.#clients = clients;
-    for (const host of hosts) this.#network.attach(host);
     this.#nemesis = new Nemesis({
       clock,
       random: this.#fork(),
@@ -141,8 +141,10 @@ export class World implements Surroundings {
   elected(id: ServerId): void {
     const host = this.#host(id);
     if (host !== undefined) this.#nemesis.elected(host);
+    const term = host?.life?.consensus.transition?.term ?? 0;
     const holder = this.#hosts.find(({ clock, life }) => {
-      return life !== host?.life && life !== undefined && clock.now() < life.driver.leaseUntil;
+      const older = life !== host?.life && (life?.consensus.transition?.term ?? term) < term;
+      return older && life !== undefined && clock.now() < life.raft.leaseUntil;
     });
     if (holder !== undefined) throw new Violation(`${id} leads while ${holder.id} holds a lease`);
   }
@@ -184,7 +186,7 @@ export class World implements Surroundings {
   /** Whoever holds a lease may be read from: it has applied everything acknowledged anywhere. */
   #checkLeases(): void {
     for (const { clock, id, life } of this.#hosts) {
-      if (life === undefined || clock.paused || clock.now() >= life.driver.leaseUntil) continue;
+      if (life === undefined || clock.paused || clock.now() >= life.raft.leaseUntil) continue;
       if (life.service.index < this.checkers.acknowledgedIndex) {
         throw new Violation(
           `the lease of ${id} at ${life.service.index} misses ${this.checkers.acknowledgedIndex}`,
@@ -198,7 +200,7 @@ export class World implements Surroundings {
     const leader = this.#hosts.find(({ life }) => life?.service.leadingTerm !== undefined);
     const service = leader?.life?.service;
     if (leader === undefined || service === undefined) return 'nobody leads';
-    const { servers = [] } = leader.life?.driver.transition?.configuration ?? {};
+    const { servers = [] } = leader.life?.consensus.transition?.configuration ?? {};
     const isVoter = servers.some(({ id, role }) => id === leader.id && role === 'voter');
     if (!isVoter) return `${leader.id} leads and is no voter`;
     for (const { id, role } of servers) {
@@ -218,6 +220,14 @@ export class World implements Surroundings {
       if (temporary.length > temporaryLimit) return `${id} keeps ${temporary}`;
     }
     return undefined;
+  }
+
+  #createNetwork(): Network {
+    const { network } = this.#settings;
+    const log = (id: ServerId, line: () => string) => this.log(id, line);
+    const random = this.#fork();
+    if (network.kind === 'sockets') return new SocketNetwork(this.#clock, random, network, log);
+    return new MessageNetwork(this.#clock, random, network, log);
   }
 
   #registers(): { hosts: Host[]; clients: Clients } {

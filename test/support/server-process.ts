@@ -68,6 +68,19 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
   });
 }
 
+/** A port that stays its server's while that is down: nobody else asks for ports of this range. */
+export async function lastingPort(): Promise<number> {
+  for (let i = 0; i < LASTING_PORTS; i++) {
+    const port = FIRST_LASTING_PORT + ((process.pid * 16 + lastingHandedOut++) % LASTING_PORTS);
+    if (await isFree(port)) return port;
+  }
+  throw new Error('no free port');
+}
+
+const FIRST_LASTING_PORT = 21_700;
+const LASTING_PORTS = 200;
+let lastingHandedOut = 0;
+
 /** A port of 127.0.0.1 that nobody listens on, below the range that the kernel gives to clients. */
 export async function freePort(): Promise<number> {
   for (let i = 0; i < FIRST_PORTS.length * PORTS_PER_RANGE; i++) {
