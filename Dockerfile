@@ -9,7 +9,7 @@ RUN node build.mjs
 FROM node:22-bookworm-slim AS program
 WORKDIR /build
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci
+RUN npm install --no-save
 COPY tsconfig.json tsconfig.build.json ./
 COPY native-aio/*.d.ts native-aio/
 COPY src src

@@ -60,9 +60,12 @@ function packages(root) {
       return true;
     },
     async run() {
-      say('installing packages (npm ci)');
+      say('installing packages (npm install)');
       await command(root, 'npm', [
-        'ci',
+        // Not `npm ci`: it refuses a lock file without the optional packages of platforms that the registry
+        // at hand does not have. Versions come from the lock file either way, which is left as it is.
+        'install',
+        '--no-save',
         '--include=dev',
         '--no-fund',
         '--no-audit',
@@ -73,7 +76,7 @@ function packages(root) {
   };
 }
 
-/** True when somebody ran `npm ci` already: npm's own record of node_modules agrees with the lock file. */
+/** True when somebody ran npm already: npm's own record of node_modules agrees with the lock file. */
 function installedAsLocked(root, lockText) {
   const record = read(join(root, 'node_modules', '.package-lock.json'));
   if (record === undefined) return false;

@@ -267,7 +267,9 @@ export class Checkers {
     if (before > this.committedIndex) {
       throw new Violation(`${id} starts change ${index} while change ${before} is not committed`);
     }
-    if (this.#committed.at(-1)?.entry.term !== term) {
+    // Another server may lead a later term already, and have committed more.
+    const newest = this.#committed.findLast(({ entry }) => entry.term <= term);
+    if (newest?.entry.term !== term) {
       throw new Violation(`${id} starts change ${index}; nothing of term ${term} is committed`);
     }
   }

@@ -174,6 +174,7 @@ export class Nemesis {
         if (apart && (!oneWay || sides.get(from.id) === 0)) network.cut(from.id, to.id);
       }
     }
+    this.#mendLater();
     log(
       () =>
         `partition${oneWay ? ' in one direction' : ''}: ${hosts.map(({ id }) => sides.get(id))}`,
@@ -189,6 +190,7 @@ export class Nemesis {
       if (directions !== 1) network.cut(host.id, other.id);
       if (directions !== 2) network.cut(other.id, host.id);
     }
+    this.#mendLater();
   }
 
   /** Some reach some, in some direction. */
@@ -201,6 +203,7 @@ export class Nemesis {
         if (from !== to && this.#happens(percent)) network.cut(from.id, to.id);
       }
     }
+    this.#mendLater();
     log(() => `of a hundred directions ${percent} are cut`);
   }
 
@@ -293,6 +296,15 @@ export class Nemesis {
     promise.then(() => answered(undefined), answered);
   }
 
+  /** Most cuts do not last: else little would ever be committed. */
+  #mendLater(): void {
+    const { clock, electionTimeoutMs, random } = this.#parts;
+    if (this.#happens(20)) return;
+    clock.after(random.int(0, electionTimeoutMs * 5), () => {
+      if (!this.#over) this.mend();
+    });
+  }
+
   /** The old leader is the last to hear of the new one. */
   transferInTheDark(): void {
     const { clock, hosts, network, random, log } = this.#parts;
@@ -304,6 +316,7 @@ export class Nemesis {
       for (const other of hosts) {
         if (other !== leader) network.cut(other.id, leader.id);
       }
+      this.#mendLater();
     });
   }
 

@@ -5,13 +5,16 @@ import { Violation } from './checkers.ts';
 import { GatewayConnection, NoAnswer } from './gateway-connection.ts';
 import { type Begun, Histories } from './histories.ts';
 import type { Host } from './host.ts';
-import { type ClientOptions, calmThinkMs, farthestMs } from './register-clients.ts';
+import { type ClientOptions, calmThinkMs } from './register-clients.ts';
 import type { Clients } from './service.ts';
 import type { SqlService } from './sql-service.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 /** Failures that say for certain that nothing was executed, by their codes. */
 const certainCodes: ReadonlySet<number> = new Set([5, 517, 10250]);
+
+/** Longest time that bytes are on their way: clients are close to their servers. */
+const maxDelayMs = 2;
 
 const schema =
   'CREATE TABLE IF NOT EXISTS registers (id INTEGER PRIMARY KEY, value INTEGER);' +
@@ -39,6 +42,7 @@ export class SqlClients implements Clients {
   readonly #hosts: readonly Host<SqlService>[];
   readonly #histories: Histories;
   #calm = false;
+  #hasSchema = false;
   #lines = 0;
   readonly #acknowledgedLines = new Set<number>();
   readonly #refusedLines = new Set<number>();
@@ -109,13 +113,14 @@ export class SqlClients implements Clients {
       connection = this.#dial(this.#hosts.find((host) => host.id === leader.id));
     }
     await this.#call(connection, request.open('main.db'));
-    await this.#call(connection, request.execSql(schema));
+    if (!this.#hasSchema) await this.#call(connection, request.execSql(schema));
+    this.#hasSchema = true;
     return connection;
   }
 
   #dial(host: Host<SqlService> | undefined): GatewayConnection {
     if (host?.life === undefined) throw new NoAnswer('connection refused');
-    return new GatewayConnection(this.#clock, this.#random, host, farthestMs);
+    return new GatewayConnection(this.#clock, this.#random, host, maxDelayMs);
   }
 
   async #operate(connection: GatewayConnection): Promise<void> {
