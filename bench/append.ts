@@ -53,6 +53,7 @@ async function measure(disk: Disk, writers: number): Promise<Outcome> {
   const data = Buffer.alloc(entryBytes, 7);
   const one = (): Promise<void> => {
     const entry = { index: ++index, term: 1, type: 'command', data } as unknown as Entry;
+    // biome-ignore lint/suspicious/noThenProperty: the port calls it so, and nobody awaits a write
     const nothing = { vote: undefined, snapshot: undefined, truncateFrom: undefined, then: [] };
     return store.persist({ ...nothing, write: ++write, append: [entry] });
   };

@@ -18,7 +18,7 @@ import type {
 } from '../../src/raft/events.ts';
 import type { PeerMessage } from '../../src/raft/messages.ts';
 import type { RaftOptions } from '../../src/raft/raft.ts';
-import type { Entry, Role, ServerId } from '../../src/raft/types.ts';
+import type { Role, ServerId } from '../../src/raft/types.ts';
 import type { Directive } from '../support/datadriven.ts';
 import { Checkers } from './checkers.ts';
 import {
@@ -33,6 +33,7 @@ import {
   term,
   testOptions,
 } from './cluster.ts';
+import { entriesOf, optionsOf, roleIn } from './script-options.ts';
 
 interface Waiting {
   readonly from: TestServer;
@@ -375,28 +376,4 @@ export class ScriptedCluster implements Surroundings {
     this.#checkers.transition(on, transition);
     this.#transitions.push(`${on.id} ${describeTransition(transition)}`);
   }
-}
-
-/** `standbys=4,5 spares=6`; the others are voters. */
-function roleIn(options: Directive['options'], n: number): Role {
-  const has = (names: string | undefined) => names?.split(',').includes(String(n)) ?? false;
-  if (has(options.standbys)) return 'standby';
-  return has(options.spares) ? 'spare' : 'voter';
-}
-
-/** Options by the names they have in code, numbers all of them. */
-function optionsOf(options: Directive['options']): Partial<RaftOptions> {
-  const entries = Object.entries(options).filter(([key]) => !['standbys', 'spares'].includes(key));
-  return Object.fromEntries(entries.map(([key, value]) => [key, Number(value)]));
-}
-
-/** `2,2,3`: commands of these terms behind `prev`; `3!` a configuration that cannot be decoded. */
-function entriesOf(terms: string, prev: number): Entry[] {
-  const words = terms.split(',').filter((word) => word !== '');
-  return words.map((word, offset) => ({
-    index: index(prev + 1 + offset),
-    term: term(Number.parseInt(word, 10)),
-    type: word.endsWith('!') ? 'change' : 'command',
-    data: Buffer.alloc(8, 255),
-  }));
 }

@@ -11,9 +11,7 @@ import { SnapshotInflow } from '../../src/server/peer-snapshot-inflow.ts';
 import type { RaftRequest } from '../../src/server/raft-consensus.ts';
 import type { Host } from './host.ts';
 import type { Network, NetworkOptions, RaftParts, RaftProcess } from './network.ts';
-
-/** Longest delay once all is well. */
-const calmDelayMs = 8;
+import { nameOf, Paths } from './paths.ts';
 
 /** One direction between two servers. */
 interface Link {
@@ -39,10 +37,9 @@ export class MessageNetwork implements Network {
   readonly #hosts = new Map<ServerId, Host>();
   readonly #drivers = new Map<ServerId, { readonly driver: Driver; readonly store: RaftStore }>();
   readonly #links = new Map<string, Link>();
-  readonly #cuts = new Set<string>();
+  readonly #paths: Paths;
   readonly #streams = new Set<Stream>();
   readonly #log: (id: ServerId, line: () => string) => void;
-  #calm = false;
 
   constructor(
     clock: Clock,
@@ -53,6 +50,7 @@ export class MessageNetwork implements Network {
     this.#clock = clock;
     this.#random = random;
     this.#options = options;
+    this.#paths = new Paths(random, options);
     this.#log = log;
   }
 
@@ -79,16 +77,19 @@ export class MessageNetwork implements Network {
   }
 
   calm(): void {
-    this.#calm = true;
-    this.heal();
+    this.#paths.calm();
   }
 
   cut(from: ServerId, to: ServerId): void {
-    this.#cuts.add(nameOf(from, to));
+    this.#paths.cut(from, to);
+  }
+
+  slow(from: ServerId, to: ServerId, byMs: number): void {
+    this.#paths.slow(from, to, byMs);
   }
 
   heal(): void {
-    this.#cuts.clear();
+    this.#paths.heal();
   }
 
   #send(from: ServerId, { to, message }: Outbound): void {
@@ -98,9 +99,9 @@ export class MessageNetwork implements Network {
       this.#sendOnLink(from, to.id, message);
       return;
     }
-    if (this.#isCut(from, to.id) || this.#happens(lossPercent)) return;
-    this.#deliver(from, to.id, message, this.#delay());
-    if (this.#happens(duplicatePercent)) this.#deliver(from, to.id, message, this.#delay());
+    if (this.#paths.isCut(from, to.id) || this.#paths.happens(lossPercent)) return;
+    this.#deliver(from, to.id, message);
+    if (this.#paths.happens(duplicatePercent)) this.#deliver(from, to.id, message);
   }
 
   breakLink(from: ServerId, to: ServerId): void {
@@ -138,7 +139,7 @@ export class MessageNetwork implements Network {
     this.#log(from, () => `streams its snapshot of ${meta.index} to ${to}`);
     if (!this.#receive(stream, term, meta)) stream.broken = true;
     for await (const chunk of data.chunks()) {
-      const ends = (await this.#blocked(sender, to)) || this.#happens(this.#options.lossPercent);
+      const ends = (await this.#blocked(sender, to)) || this.#paths.happens(this.#options.lossPercent);
       if (ends) this.#breakStreams((other) => other === stream);
       if (stream.broken) break;
       stream.inflow.push(Buffer.from(chunk));
@@ -152,8 +153,8 @@ export class MessageNetwork implements Network {
 
   /** Waits as long as a message takes; true when nothing passes. */
   async #blocked(sender: Host, to: ServerId): Promise<boolean> {
-    await new Promise<void>((resolve) => sender.clock.after(this.#delay(), resolve));
-    return this.#isCut(sender.id, to);
+    await new Promise<void>((resolve) => sender.clock.after(this.#paths.delayMs(sender.id, to), resolve));
+    return this.#paths.isCut(sender.id, to);
   }
 
   /** False when nobody is there. */
@@ -170,9 +171,12 @@ export class MessageNetwork implements Network {
 
   #arriving(stream: Stream, term: Term): void {
     const target = this.#hosts.get(stream.to);
-    target?.clock.arrive(() => {
-      const driver = this.#drivers.get(stream.to)?.driver;
-      driver?.snapshotArriving(this.#senderOf(stream.from), term);
+    // In a turn of its own: what goes wrong there is none of the sender's business.
+    this.#clock.nextTurn(() => {
+      target?.clock.arrive(() => {
+        const driver = this.#drivers.get(stream.to)?.driver;
+        driver?.snapshotArriving(this.#senderOf(stream.from), term);
+      });
     });
   }
 
@@ -189,11 +193,11 @@ export class MessageNetwork implements Network {
     const link = this.#link(from, to);
     const now = this.#clock.now();
     if (link.brokenUntil > now) return;
-    if (this.#happens(this.#options.lossPercent) && this.#happens(20)) {
+    if (this.#paths.happens(this.#options.lossPercent) && this.#paths.happens(20)) {
       this.breakLink(from, to);
       return;
     }
-    const arrivesAt = Math.max(link.lastArrival, now + this.#delay());
+    const arrivesAt = Math.max(link.lastArrival, now + this.#paths.delayMs(from, to));
     link.lastArrival = arrivesAt;
     link.underWay.push(message);
     this.#clock.after(arrivesAt - now, () => this.#flush(from, to, link));
@@ -203,7 +207,7 @@ export class MessageNetwork implements Network {
   #flush(from: ServerId, to: ServerId, link: Link): void {
     const next = link.underWay[0];
     if (next === undefined) return;
-    if (this.#isCut(from, to)) {
+    if (this.#paths.isCut(from, to)) {
       this.#clock.after(5, () => this.#flush(from, to, link));
       return;
     }
@@ -211,8 +215,8 @@ export class MessageNetwork implements Network {
     this.#arrive(from, to, next);
   }
 
-  #deliver(from: ServerId, to: ServerId, message: PeerMessage, delayMs: number): void {
-    this.#clock.after(delayMs, () => this.#arrive(from, to, message));
+  #deliver(from: ServerId, to: ServerId, message: PeerMessage): void {
+    this.#clock.after(this.#paths.delayMs(from, to), () => this.#arrive(from, to, message));
   }
 
   #arrive(from: ServerId, to: ServerId, message: PeerMessage): void {
@@ -245,25 +249,6 @@ export class MessageNetwork implements Network {
     }
     return link;
   }
-
-  #isCut(from: ServerId, to: ServerId): boolean {
-    return this.#cuts.has(nameOf(from, to));
-  }
-
-  #delay(): number {
-    const { maxDelayMs, slowMs, slowPercent } = this.#options;
-    if (this.#happens(slowPercent)) return this.#random.int(0, slowMs);
-    const longestMs = this.#calm ? Math.min(maxDelayMs, calmDelayMs) : maxDelayMs;
-    return this.#random.int(0, longestMs * 10) / 10;
-  }
-
-  #happens(percent: number): boolean {
-    return !this.#calm && percent > 0 && this.#random.int(0, 99) < percent;
-  }
-}
-
-function nameOf(from: ServerId, to: ServerId): string {
-  return `${from}>${to}`;
 }
 
 function ask(driver: Driver, request: RaftRequest): void {

@@ -34,6 +34,7 @@ const misfortunes: Readonly<
   'slow disk': { weight: 2, strike: (nemesis, host) => nemesis.slowDisk(host) },
   'broken disk': { weight: 1, strike: (nemesis, host) => nemesis.breakDisk(host) },
   'patchy network': { weight: 2, strike: (nemesis) => nemesis.patch() },
+  'slow network': { weight: 2, strike: (nemesis) => nemesis.slowNetwork() },
   change: { weight: 4, strike: (nemesis) => nemesis.changes() },
   transfer: { weight: 3, strike: (nemesis) => nemesis.transfer() },
   'transfer in the dark': { weight: 3, strike: (nemesis) => nemesis.transferInTheDark() },
@@ -205,6 +206,20 @@ export class Nemesis {
     }
     this.#mendLater();
     log(() => `of a hundred directions ${percent} are cut`);
+  }
+
+  /** Some directions take long. */
+  slowNetwork(): void {
+    const { electionTimeoutMs, hosts, network, random, log } = this.#parts;
+    const percent = random.int(10, 60);
+    for (const from of hosts) {
+      for (const to of hosts) {
+        if (from === to || !this.#happens(percent)) continue;
+        network.slow(from.id, to.id, random.int(1, electionTimeoutMs * 1.5));
+      }
+    }
+    log(() => `of a hundred directions ${percent} are slow`);
+    this.#mendLater();
   }
 
   mend(): void {

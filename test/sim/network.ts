@@ -25,6 +25,8 @@ export interface Network {
   died(host: Host, how: 'power cut' | 'kill'): void;
   /** Nothing passes from one to the other until `heal`. */
   cut(from: ServerId, to: ServerId): void;
+  /** Everything takes longer from one to the other until `heal`. */
+  slow(from: ServerId, to: ServerId, byMs: number): void;
   heal(): void;
   /** Breaks a link: what was sent last is lost. */
   breakLink(from: ServerId, to: ServerId): void;

@@ -16,9 +16,10 @@ const sqlEvery = 20;
 export async function runSeed(seed: number, keep = 0): Promise<Outcome> {
   await loadHashing();
   const world = new World(seed, seed % sqlEvery === 0 ? 'sql' : 'registers', keep);
-  const rejected = (error: unknown) => world.fail(error);
-  // In the daemon a rejection that nobody handles stops the process: here it fails the seed.
-  process.on('unhandledRejection', rejected);
+  const failed = (error: unknown) => world.fail(error);
+  // In the daemon these stop the process: here they fail the seed.
+  process.on('unhandledRejection', failed);
+  process.on('uncaughtException', failed);
   try {
     const summary = await world.run();
     return { seed, kind: 'passed', summary, lines: world.trace.lines };
@@ -26,6 +27,7 @@ export async function runSeed(seed: number, keep = 0): Promise<Outcome> {
     return { seed, kind: 'failed', error, lines: world.trace.lines, summary: world.summary };
   } finally {
     world.end();
-    process.off('unhandledRejection', rejected);
+    process.off('unhandledRejection', failed);
+    process.off('uncaughtException', failed);
   }
 }

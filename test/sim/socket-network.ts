@@ -7,6 +7,7 @@ import { type PeerLimits, peerLimits } from '../../src/server/peer-limits.ts';
 import { RaftNode } from '../../src/server/raft-node.ts';
 import type { Host } from './host.ts';
 import type { Network, NetworkOptions, RaftParts, RaftProcess } from './network.ts';
+import { Paths } from './paths.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 /** What a kernel takes before a writer has to wait. */
@@ -66,8 +67,7 @@ export class SocketNetwork implements Network {
   readonly #log: (id: ServerId, line: () => string) => void;
   readonly #nodes = new Map<string, { readonly host: Host; readonly node: RaftNode }>();
   readonly #sockets = new Set<SimulatedSocket>();
-  readonly #cuts = new Set<string>();
-  #calm = false;
+  readonly #paths: Paths;
 
   constructor(
     clock: VirtualClock,
@@ -78,6 +78,7 @@ export class SocketNetwork implements Network {
     this.#clock = clock;
     this.#random = random;
     this.#options = options;
+    this.#paths = new Paths(random, options);
     this.#log = log;
   }
 
@@ -122,16 +123,19 @@ export class SocketNetwork implements Network {
   }
 
   cut(from: ServerId, to: ServerId): void {
-    this.#cuts.add(`${from}>${to}`);
+    this.#paths.cut(from, to);
+  }
+
+  slow(from: ServerId, to: ServerId, byMs: number): void {
+    this.#paths.slow(from, to, byMs);
   }
 
   heal(): void {
-    this.#cuts.clear();
+    this.#paths.heal();
   }
 
   calm(): void {
-    this.#calm = true;
-    this.heal();
+    this.#paths.calm();
   }
 
   breakLink(from: ServerId, to: ServerId): void {
@@ -146,9 +150,10 @@ export class SocketNetwork implements Network {
 
   #dial(from: Host, address: string): Duplex {
     const client = this.#socket(from);
-    this.#clock.after(this.#delay(), () => {
+    const hereMs = this.#paths.delayMs(from.id, from.id);
+    this.#clock.after(hereMs, () => {
       const target = this.#nodes.get(address);
-      if (!client.alive || (target !== undefined && this.#isCut(from, target.host))) return;
+      if (!client.alive || (target !== undefined && this.#paths.isCut(from.id, target.host.id))) return;
       if (target === undefined) {
         this.#reset(client);
         return;
@@ -157,7 +162,7 @@ export class SocketNetwork implements Network {
       client.other = server;
       server.other = client;
       this.#accept(server, from);
-      this.#clock.after(this.#delay(), () => {
+      this.#clock.after(this.#paths.delayMs(target.host.id, from.id), () => {
         if (client.alive) from.clock.arrive(() => void client.emit('connect'));
       });
     });
@@ -193,13 +198,14 @@ export class SocketNetwork implements Network {
 
   #send(from: SimulatedSocket, bytes: Buffer, taken: () => void): void {
     const now = this.#clock.now();
-    from.arrivesAt = Math.max(from.arrivesAt, now + this.#delay());
+    const to = from.other?.host.id ?? from.host.id;
+    from.arrivesAt = Math.max(from.arrivesAt, now + this.#paths.delayMs(from.host.id, to));
     from.underWayBytes += bytes.length;
     from.underWay.push(bytes);
     if (from.underWayBytes <= windowBytes) taken();
     else from.whenTaken = taken;
     this.#clock.after(from.arrivesAt - now, () => this.#arrive(from));
-    if (this.#happens(this.#options.lossPercent) && this.#happens(10)) {
+    if (this.#paths.happens(this.#options.lossPercent) && this.#paths.happens(10)) {
       const { other } = from;
       this.#clock.after(0, () => {
         this.#reset(from);
@@ -211,7 +217,7 @@ export class SocketNetwork implements Network {
   #arrive(from: SimulatedSocket): void {
     const { other } = from;
     if (other === undefined || !other.alive) return;
-    if (this.#isCut(from.host, other.host)) {
+    if (this.#paths.isCut(from.host.id, other.host.id)) {
       this.#clock.after(retransmitMs, () => this.#arrive(from));
       return;
     }
@@ -233,12 +239,14 @@ export class SocketNetwork implements Network {
     this.#sockets.delete(socket);
     const { other } = socket;
     if (other === undefined) return;
-    const delayMs = Math.max(0, socket.arrivesAt - this.#clock.now()) + this.#delay();
+    const now = this.#clock.now();
+    const delayMs = this.#paths.delayMs(socket.host.id, other.host.id);
+    const afterMs = Math.max(0, socket.arrivesAt - now) + delayMs;
     const tell = () => {
-      if (this.#isCut(socket.host, other.host)) this.#clock.after(retransmitMs, tell);
+      if (this.#paths.isCut(socket.host.id, other.host.id)) this.#clock.after(retransmitMs, tell);
       else this.#reset(other);
     };
-    this.#clock.after(delayMs, tell);
+    this.#clock.after(afterMs, tell);
   }
 
   #reset(socket: SimulatedSocket | undefined): void {
@@ -246,20 +254,6 @@ export class SocketNetwork implements Network {
     socket.host.clock.arrive(() => {
       if (socket.alive) socket.destroy(new Error('connection reset'));
     });
-  }
-
-  #isCut(from: Host, to: Host): boolean {
-    return this.#cuts.has(`${from.id}>${to.id}`);
-  }
-
-  #delay(): number {
-    const { maxDelayMs, slowMs, slowPercent } = this.#options;
-    if (this.#happens(slowPercent) && this.#happens(30)) return this.#random.int(0, slowMs);
-    return this.#random.int(0, Math.min(maxDelayMs, 8) * 10) / 10;
-  }
-
-  #happens(percent: number): boolean {
-    return !this.#calm && percent > 0 && this.#random.int(0, 99) < percent;
   }
 }
 
