@@ -7,7 +7,7 @@ import { lastingPort, type ServerProcess } from '../support/server-process.ts';
 import { numberSetting } from '../support/settings.ts';
 
 /** Small, so that elections are quick, but not so small that a busy machine holds elections by itself. */
-export const LATENCY_MS = numberSetting('LATENCY_MS', 50);
+export const LATENCY_MS = numberSetting('LATENCY_MS', 100);
 /** The election timeout that follows. */
 export const ELECTION_TIMEOUT_MS = 15 * LATENCY_MS;
 const DEADLINE_MS = 60_000;

@@ -54,6 +54,11 @@ export class Operator {
     for (const line of blocks.join('').trim().split('\n')) await this.#type(here(line));
   }
 
+  /** A server has ended without being told to: nothing can be concluded from what happened since. */
+  get lostServer(): boolean {
+    return [...this.#servers.values()].some(({ running }) => !running);
+  }
+
   /** Ends the servers at other addresses than these. */
   async stopAllBut(numbers: readonly number[]): Promise<void> {
     for (const [number, server] of this.#servers) {

@@ -139,7 +139,8 @@ export class MessageNetwork implements Network {
     this.#log(from, () => `streams its snapshot of ${meta.index} to ${to}`);
     if (!this.#receive(stream, term, meta)) stream.broken = true;
     for await (const chunk of data.chunks()) {
-      const ends = (await this.#blocked(sender, to)) || this.#paths.happens(this.#options.lossPercent);
+      const ends =
+        (await this.#blocked(sender, to)) || this.#paths.happens(this.#options.lossPercent);
       if (ends) this.#breakStreams((other) => other === stream);
       if (stream.broken) break;
       stream.inflow.push(Buffer.from(chunk));
@@ -153,7 +154,9 @@ export class MessageNetwork implements Network {
 
   /** Waits as long as a message takes; true when nothing passes. */
   async #blocked(sender: Host, to: ServerId): Promise<boolean> {
-    await new Promise<void>((resolve) => sender.clock.after(this.#paths.delayMs(sender.id, to), resolve));
+    await new Promise<void>((resolve) =>
+      sender.clock.after(this.#paths.delayMs(sender.id, to), resolve),
+    );
     return this.#paths.isCut(sender.id, to);
   }
 

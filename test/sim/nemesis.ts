@@ -71,7 +71,7 @@ export class Nemesis {
       const strike = this.#deck[random.int(0, this.#deck.length - 1)];
       const host = hosts[random.int(0, hosts.length - 1)];
       // Those that lead have most to lose.
-      const leader = hosts.find((one) => one.life?.consensus.transition?.state === 'leader');
+      const leader = hosts.find((one) => one.life?.consensus.transition.state === 'leader');
       const target = leader !== undefined && this.#happens(40) ? leader : host;
       if (target !== undefined) strike?.(this, target);
       this.start();
@@ -337,7 +337,7 @@ export class Nemesis {
 
   #leaders(): Host[] {
     return this.#parts.hosts.filter(
-      (host) => !host.clock.paused && host.life?.consensus.transition?.state === 'leader',
+      (host) => !host.clock.paused && host.life?.consensus.transition.state === 'leader',
     );
   }
 

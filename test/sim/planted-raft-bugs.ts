@@ -11,6 +11,7 @@ export const raftBugs: Readonly<Record<string, PlantedBug>> = {
       },
     ],
     why: 'a server votes twice in one term',
+    within: 100,
   },
   'a vote for one does not exclude another': {
     file: 'src/raft/election.ts',
@@ -32,6 +33,7 @@ export const raftBugs: Readonly<Record<string, PlantedBug>> = {
       },
     ],
     why: 'a power cut takes a vote that was counted',
+    within: 20,
   },
   'the own vote counts before it is durable': {
     file: 'src/raft/election.ts',

@@ -7,6 +7,7 @@ export const sqlBugs: Readonly<Record<string, PlantedBug>> = {
     patches: [{ find: '  if (!open.settled) yield* open.untilSettled();\n', replace: '' }],
     why: 'a client is told of a write that is lost with the leadership',
     step: 20,
+    within: 40,
   },
   'rows leave before what they show is committed': {
     file: 'src/gateway/handlers/query.ts',

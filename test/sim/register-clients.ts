@@ -76,6 +76,12 @@ export class RegisterClients implements Clients {
   }
 
   check(): string | undefined {
+    const leader = this.#hosts.find(({ life }) => life?.service.leadingTerm !== undefined);
+    for (let register = 0; register < this.#options.registers; register++) {
+      const now = this.#clock.now();
+      const lastRead = this.#histories.begin('read', register, now);
+      this.#histories.end(lastRead, now, leader?.life?.service.read(register));
+    }
     return this.#histories.check();
   }
 

@@ -26,6 +26,6 @@ export interface Clients {
   start(): void;
   /** Nothing is lost any more, and everybody takes his time. */
   calm(): void;
-  /** What they were told that cannot be. */
+  /** At the end, when all hosts agree: what clients were told that cannot be. */
   check(): string | undefined;
 }

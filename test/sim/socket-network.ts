@@ -153,7 +153,8 @@ export class SocketNetwork implements Network {
     const hereMs = this.#paths.delayMs(from.id, from.id);
     this.#clock.after(hereMs, () => {
       const target = this.#nodes.get(address);
-      if (!client.alive || (target !== undefined && this.#paths.isCut(from.id, target.host.id))) return;
+      if (!client.alive || (target !== undefined && this.#paths.isCut(from.id, target.host.id)))
+        return;
       if (target === undefined) {
         this.#reset(client);
         return;

@@ -30,7 +30,7 @@ import {
 
 /** How long the cluster may take to recover once everything works again. */
 const recoveryMs = 40 * electionTimeoutMs;
-/** Temporary files that may be in use at a time: a snapshot of its own and one from the leader, their descriptions, a segment. */
+/** Temporary files that may be in use at a time: two snapshots, their descriptions, a segment. */
 const temporaryLimit = 5;
 /** Writes that must succeed in that time. */
 const writesAfterHealing = 3;
@@ -141,9 +141,9 @@ export class World implements Surroundings {
   elected(id: ServerId): void {
     const host = this.#host(id);
     if (host !== undefined) this.#nemesis.elected(host);
-    const term = host?.life?.consensus.transition?.term ?? 0;
+    const term = host?.life?.consensus.transition.term ?? 0;
     const holder = this.#hosts.find(({ clock, life }) => {
-      const older = life !== host?.life && (life?.consensus.transition?.term ?? term) < term;
+      const older = life !== host?.life && (life?.consensus.transition.term ?? term) < term;
       return older && life !== undefined && clock.now() < life.raft.leaseUntil;
     });
     if (holder !== undefined) throw new Violation(`${id} leads while ${holder.id} holds a lease`);
@@ -181,6 +181,7 @@ export class World implements Surroundings {
       if (++events % 64 === 0 && done()) return false;
       return this.#clock.runNext(endMs);
     });
+    if (this.#failure !== undefined) throw this.#failure.error;
   }
 
   /** Whoever holds a lease may be read from: it has applied everything acknowledged anywhere. */
@@ -200,7 +201,7 @@ export class World implements Surroundings {
     const leader = this.#hosts.find(({ life }) => life?.service.leadingTerm !== undefined);
     const service = leader?.life?.service;
     if (leader === undefined || service === undefined) return 'nobody leads';
-    const { servers = [] } = leader.life?.consensus.transition?.configuration ?? {};
+    const { servers = [] } = leader.life?.consensus.transition.configuration ?? {};
     const isVoter = servers.some(({ id, role }) => id === leader.id && role === 'voter');
     if (!isVoter) return `${leader.id} leads and is no voter`;
     for (const { id, role } of servers) {
