@@ -3,6 +3,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { describeErrors } from '../src/base/errors.ts';
 import { commands } from '../src/protocol/commands.ts';
 import { peerHeaders } from '../src/protocol/peer-codec.ts';
 import { requests, retiredRequests } from '../src/protocol/requests.ts';
@@ -32,6 +33,7 @@ export const printedParts: readonly PrintedPart[] = [
   { file: wireProtocol, marker: 'roles', print: describeRoles },
   { file: wireProtocol, marker: 'peer messages', print: () => peerHeaders.describe() },
   { file: wireProtocol, marker: 'commands', print: () => commands.describe() },
+  { file: 'docs/errors.md', marker: 'errors', print: describeErrors },
   { file: 'docs/configuration.md', marker: 'settings', print: describeSettings },
 ];
 

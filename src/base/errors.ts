@@ -214,6 +214,16 @@ export const errorTable = {
   },
 } as const satisfies Record<string, ErrorRow>;
 
+/** The table as Markdown, for docs/errors.md. */
+export function describeErrors(): string {
+  const lines = Object.entries<ErrorRow>(errorTable).map(
+    ([name, { wire, message, doc }]) => `| \`${name}\` | ${wire} | ${message} | ${doc} |`,
+  );
+  return ['| name | code | text | when, and what to do |', '|---|---|---|---|', ...lines].join(
+    '\n',
+  );
+}
+
 /** Names one row of the error table: match on this, never on the text. */
 export type ErrorName = keyof typeof errorTable;
 

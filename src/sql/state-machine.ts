@@ -61,8 +61,10 @@ export class SqlStateMachine implements StateMachine {
   #transition: Transition | undefined;
   #appliedIndex = 0 as Index;
   #stopped: string | undefined;
-  /** Entries that came while a snapshot is being restored. */
+  /** Entries that came while a snapshot is being restored: behind the newest, if several are. */
   #held: (readonly Applied[])[] | undefined;
+  /** Settles when the last snapshot handed in is in place, or could not be put there. */
+  #restored: Promise<void> = Promise.resolve();
 
   constructor(parts: StateMachineParts) {
     this.#parts = parts;
@@ -86,6 +88,8 @@ export class SqlStateMachine implements StateMachine {
 
   /** The term in which this server leads and may execute SQL; undefined when it may not (yet). */
   get leadingTerm(): Term | undefined {
+    // Raft counts as applied what waits here behind a snapshot.
+    if (this.#held !== undefined) return undefined;
     return this.#transition?.ready === true ? this.#electedTerm : undefined;
   }
 
@@ -198,25 +202,41 @@ export class SqlStateMachine implements StateMachine {
 
   async restore(snapshot: Snapshot): Promise<void> {
     assert(this.leadingTerm === undefined, 'a leader needs no snapshot');
-    assert(this.#held === undefined, 'one restore at a time');
-    this.#held = [];
+    // What waits for an older snapshot is part of this one.
+    const held: (readonly Applied[])[] = [];
+    this.#held = held;
+    const restored = this.#restored.then(() => this.#restoreNow(snapshot));
+    this.#restored = restored.catch(() => {});
+    try {
+      await restored;
+    } finally {
+      if (this.#held === held) this.#goOn(held);
+    }
+  }
+
+  async #restoreNow({ data, meta }: Snapshot): Promise<void> {
     try {
       const restored = await restoreDatabases(
-        snapshot.data.chunks(),
+        data.chunks(),
         (name) => (this.#replicas.get(name) ?? this.#create(name, true)).database,
         this.#parts.clock,
       );
       this.#replaceBy(restored);
-      this.#appliedIndex = snapshot.meta.index;
+      this.#appliedIndex = meta.index;
     } catch (error) {
       // Raft has put the snapshot in place of the log: without it nothing that follows can be applied.
-      this.#stop(`the snapshot of entry ${snapshot.meta.index} cannot be read: ${String(error)}`);
+      this.#stop(`the snapshot of entry ${meta.index} cannot be read: ${String(error)}`);
       throw error;
-    } finally {
-      const held = this.#held;
-      this.#held = undefined;
-      for (const entries of held) this.apply(entries);
     }
+  }
+
+  /** The newest snapshot is in place: what came behind it follows. It may have been elected meanwhile. */
+  #goOn(held: readonly (readonly Applied[])[]): void {
+    this.#held = undefined;
+    for (const entries of held) this.apply(entries);
+    if (this.leadingTerm === undefined) return;
+    this.#parts.store.leading = true;
+    this.#listener?.leadershipReady();
   }
 
   get #electedTerm(): Term | undefined {

@@ -49,6 +49,7 @@ export class RegisterMachine implements Service {
 
   get leadingTerm(): Term | undefined {
     const transition = this.#transition;
+    if (this.#held !== undefined) return undefined;
     return transition?.state === 'leader' && transition.ready ? transition.term : undefined;
   }
 
@@ -122,16 +123,17 @@ export class RegisterMachine implements Service {
 
   async restore({ meta, data }: Snapshot): Promise<void> {
     assert(this.leadingTerm === undefined, 'a leader needs no snapshot');
-    assert(this.#held === undefined, 'one restore at a time');
-    this.#held = [];
+    // What waits for an older snapshot is part of this one.
+    const held: (readonly Applied[])[] = [];
+    this.#held = held;
     const chunks: Uint8Array[] = [];
     for await (const chunk of data.chunks()) chunks.push(Buffer.from(chunk));
+    if (this.#held !== held) return;
     const { index, low, high, registers } = JSON.parse(Buffer.concat(chunks).toString());
     assert(index === meta.index, `a snapshot of entry ${index} says that it is of ${meta.index}`);
     this.#index = index;
     this.#chain = { low, high };
     this.#registers = new Map(registers);
-    const held = this.#held;
     this.#held = undefined;
     for (const entries of held) this.apply(entries);
   }

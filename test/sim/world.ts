@@ -135,7 +135,12 @@ export class World implements Surroundings {
     }
     this.log(id, () => `stops: ${String(error)}`);
     host.disk.fault = undefined;
-    this.#nemesis.crash(host, this.#random.int(0, 1) === 0 ? 'kill' : 'power cut');
+    const { run } = host;
+    const how = this.#random.int(0, 1) === 0 ? 'kill' : 'power cut';
+    // In a turn of its own: nothing of the process may run on behind its end.
+    this.#clock.nextTurn(() => {
+      if (host.run === run) this.#nemesis.crash(host, how);
+    });
   }
 
   elected(id: ServerId): void {
@@ -166,7 +171,7 @@ export class World implements Surroundings {
   restored(id: ServerId, meta: SnapshotMeta): void {
     this.log(id, () => `is in the state of ${meta.index}`);
     const service = this.#host(id)?.life?.service;
-    if (service?.chain === undefined || service.index > meta.index) return;
+    if (service?.chain === undefined || service.index !== meta.index) return;
     const committed = this.checkers.committedChain(meta.index);
     if (committed === undefined || !sameChain(service.chain, committed)) {
       throw new Violation(`${id} restored another state than that of ${meta.index}`);
