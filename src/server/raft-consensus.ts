@@ -115,10 +115,11 @@ export class RaftConsensus implements Consensus {
   }
 
   #applied(index: Index): void {
-    this.#appliedIndex = index;
+    // Entries behind a snapshot are handed in before its restore has ended.
+    this.#appliedIndex = Math.max(this.#appliedIndex, index) as Index;
     if (this.#unapplied.length === 0) return;
-    const ready = this.#unapplied.filter((unapplied) => unapplied.index <= index);
-    this.#unapplied = this.#unapplied.filter((unapplied) => unapplied.index > index);
+    const ready = this.#unapplied.filter((unapplied) => unapplied.index <= this.#appliedIndex);
+    this.#unapplied = this.#unapplied.filter((unapplied) => unapplied.index > this.#appliedIndex);
     for (const { waiting } of ready) waiting.resolve();
   }
 }
