@@ -205,7 +205,7 @@ export class SqlStateMachine implements StateMachine {
     // What waits for an older snapshot is part of this one.
     const held: (readonly Applied[])[] = [];
     this.#held = held;
-    const restored = this.#restored.then(() => this.#restoreNow(snapshot));
+    const restored = this.#restored.then(() => this.#restoreNow(snapshot, held));
     this.#restored = restored.catch(() => {});
     try {
       await restored;
@@ -214,7 +214,9 @@ export class SqlStateMachine implements StateMachine {
     }
   }
 
-  async #restoreNow({ data, meta }: Snapshot): Promise<void> {
+  /** Puts it in place unless a newer one has come, which `held` tells. */
+  async #restoreNow({ data, meta }: Snapshot, held: readonly unknown[]): Promise<void> {
+    if (this.#held !== held) return;
     try {
       const restored = await restoreDatabases(
         data.chunks(),
@@ -224,6 +226,8 @@ export class SqlStateMachine implements StateMachine {
       this.#replaceBy(restored);
       this.#appliedIndex = meta.index;
     } catch (error) {
+      // The newer one may have taken its place on disk, too.
+      if (this.#held !== held) return;
       // Raft has put the snapshot in place of the log: without it nothing that follows can be applied.
       this.#stop(`the snapshot of entry ${meta.index} cannot be read: ${String(error)}`);
       throw error;

@@ -4,7 +4,7 @@ import { describeTransition } from '../../src/raft/describe.ts';
 import type { Settlement, Ticket } from '../../src/raft/events.ts';
 import type { RaftOptions } from '../../src/raft/options.ts';
 import type { RaftStore, StateMachine } from '../../src/raft/ports.ts';
-import type { Configuration, ServerId } from '../../src/raft/types.ts';
+import type { Configuration, ServerId, SnapshotData } from '../../src/raft/types.ts';
 import { RaftConsensus, type RaftRequest } from '../../src/server/raft-consensus.ts';
 import { bootstrap, isFresh } from '../../src/storage/bootstrap.ts';
 import { DiskRaftStore } from '../../src/storage/raft-store.ts';
@@ -27,6 +27,8 @@ export interface HostParts<S extends Service> {
   /** Whom a fresh directory is bootstrapped with; undefined: it starts empty and waits to be added. */
   readonly members: Configuration | undefined;
   readonly segmentBytes: number;
+  /** How long it takes to read a snapshot: a large database is not restored in a moment. */
+  readonly restoreMs: number;
   /** What runs on it; made anew for every run of the process. */
   readonly createService: (clock: HostClock) => S;
 }
@@ -192,6 +194,18 @@ export class Host<S extends Service = Service> {
     };
   }
 
+  #slowly(data: SnapshotData): SnapshotData {
+    const { clock, restoreMs } = this.#parts;
+    return {
+      sizeBytes: data.sizeBytes,
+      async *chunks() {
+        if (restoreMs > 0) await new Promise<void>((resolve) => clock.after(restoreMs, resolve));
+        yield* data.chunks();
+      },
+      release: () => data.release(),
+    };
+  }
+
   #observedMachine(machine: StateMachine): StateMachine {
     const { around } = this.#parts;
     const { checkers } = around;
@@ -211,9 +225,9 @@ export class Host<S extends Service = Service> {
         if (leads && !led) around.elected(this.id);
       },
       takeSnapshot: () => machine.takeSnapshot(),
-      restore: async (snapshot) => {
-        await machine.restore(snapshot);
-        around.restored(this.id, snapshot.meta);
+      restore: async ({ meta, data }) => {
+        await machine.restore({ meta, data: this.#slowly(data) });
+        around.restored(this.id, meta);
       },
     };
   }

@@ -102,6 +102,21 @@ export class Nemesis {
     });
   }
 
+  /** Somebody got a snapshot, and has yet to restore it: now it shall lead. */
+  installing(host: Host): void {
+    if (this.#over || !this.#happens(40)) return;
+    const { clock, electionTimeoutMs, random } = this.#parts;
+    clock.after(random.int(0, electionTimeoutMs), () => {
+      const [leader] = this.#leaders();
+      if (this.#over || leader === undefined || leader === host) return;
+      const consensus = leader.life?.consensus;
+      if (this.#happens(30)) this.crash(leader, 'power cut');
+      else if (consensus !== undefined) {
+        this.#ask(leader, `hand over to ${host.id}`, consensus.transfer(host.id));
+      }
+    });
+  }
+
   /** Something that a process was asked, has not answered, and still could. */
   get unanswered(): string | undefined {
     for (const { host, run, what } of this.#unanswered) {

@@ -38,4 +38,21 @@ export const sqlBugs: Readonly<Record<string, PlantedBug>> = {
     why: 'a connection takes the pages that it has cached for those of now',
     step: 20,
   },
+  'SQL is served before the snapshot is restored': {
+    file: 'src/sql/state-machine.ts',
+    patches: [{ find: '    if (this.#held !== undefined) return undefined;\n', replace: '' }],
+    why: 'a server that is elected while it restores answers from half a database',
+    step: 20,
+  },
+  'a snapshot does not wait for the one before': {
+    file: 'src/sql/state-machine.ts',
+    patches: [
+      {
+        find: 'this.#restored.then(() => this.#restoreNow(snapshot, held))',
+        replace: 'this.#restoreNow(snapshot, held)',
+      },
+    ],
+    why: 'two snapshots are written over the same databases at once',
+    step: 20,
+  },
 };

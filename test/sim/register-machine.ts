@@ -126,10 +126,11 @@ export class RegisterMachine implements Service {
     // What waits for an older snapshot is part of this one.
     const held: (readonly Applied[])[] = [];
     this.#held = held;
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of data.chunks()) chunks.push(Buffer.from(chunk));
-    if (this.#held !== held) return;
-    const { index, low, high, registers } = JSON.parse(Buffer.concat(chunks).toString());
+    const content = await contentOf(data).catch((error: unknown) => {
+      if (this.#held === held) throw error;
+    });
+    if (this.#held !== held || content === undefined) return;
+    const { index, low, high, registers } = JSON.parse(content);
     assert(index === meta.index, `a snapshot of entry ${index} says that it is of ${meta.index}`);
     this.#index = index;
     this.#chain = { low, high };
@@ -137,4 +138,10 @@ export class RegisterMachine implements Service {
     this.#held = undefined;
     for (const entries of held) this.apply(entries);
   }
+}
+
+async function contentOf(data: SnapshotData): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of data.chunks()) chunks.push(Buffer.from(chunk));
+  return Buffer.concat(chunks).toString();
 }

@@ -17,6 +17,7 @@ export interface HostSettings {
   readonly rate: number;
   readonly zeroMs: number;
   readonly maxDiskLatencyMs: number;
+  readonly restoreMs: number;
   readonly raft: RaftOptions;
 }
 
@@ -49,7 +50,7 @@ export function drawSettings(random: Random, kind: WorldSettings['kind']): World
   return {
     kind,
     faultyMs: sql ? 1200 : 2000,
-    hosts: drawHosts(random, sql ? 3 : (sizes[random.int(0, sizes.length - 1)] ?? 3)),
+    hosts: drawHosts(random, sql ? 3 : (sizes[random.int(0, sizes.length - 1)] ?? 3), sql),
     segmentBytes: 4096 * (sql ? random.int(4, 16) : random.int(1, 4)),
     ties: happens(random, 30),
     network: drawNetwork(random),
@@ -66,7 +67,7 @@ export function drawSettings(random: Random, kind: WorldSettings['kind']): World
   };
 }
 
-function drawHosts(random: Random, count: number): HostSettings[] {
+function drawHosts(random: Random, count: number, sql: boolean): HostSettings[] {
   const founders = happens(random, 10) ? 1 : count;
   const members: Configuration = {
     servers: Array.from({ length: founders }, (_, at) => ({
@@ -83,18 +84,20 @@ function drawHosts(random: Random, count: number): HostSettings[] {
     rate: 1 + random.int(-30, 30) / 1000,
     zeroMs: random.int(0, 1000),
     maxDiskLatencyMs: happens(random, 15) ? 10 : 2,
-    raft: drawRaftOptions(random, idOf(at + 1)),
+    restoreMs: happens(random, 30) ? random.int(1, 4 * electionTimeoutMs) : 0,
+    raft: drawRaftOptions(random, idOf(at + 1), sql || happens(random, 50)),
   }));
 }
 
-function drawRaftOptions(random: Random, id: ServerId): RaftOptions {
+/** @param eager takes snapshots often, and keeps little of the log behind them */
+function drawRaftOptions(random: Random, id: ServerId, eager: boolean): RaftOptions {
   return raftOptions({
     id,
     electionTimeoutMs,
     heartbeatMs: random.int(10, 45),
     leaseMarginMs: 10,
-    snapshotThreshold: random.int(3, happens(random, 50) ? 12 : 60),
-    snapshotTrailing: random.int(0, happens(random, 50) ? 3 : 40),
+    snapshotThreshold: random.int(3, eager ? 12 : 60),
+    snapshotTrailing: random.int(0, eager ? 3 : 40),
     snapshotTimeoutMs: 200,
     maxMessageBytes: random.int(8, 200),
     maxMessageEntries: random.int(1, 10),

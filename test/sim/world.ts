@@ -161,7 +161,9 @@ export class World implements Surroundings {
   persisting(id: ServerId, write: Persist): void {
     this.log(id, () => describeEffects({ ...noEffects, persist: write }).join('; '));
     const host = this.#host(id);
-    if (write.vote?.votedFor !== undefined && host !== undefined) this.#nemesis.voted(host);
+    if (host === undefined) return;
+    if (write.vote?.votedFor !== undefined) this.#nemesis.voted(host);
+    if (write.snapshot !== undefined) this.#nemesis.installing(host);
   }
 
   applying(id: ServerId, entries: readonly Applied[]): void {
@@ -193,7 +195,8 @@ export class World implements Surroundings {
   #checkLeases(): void {
     for (const { clock, id, life } of this.#hosts) {
       if (life === undefined || clock.paused || clock.now() >= life.raft.leaseUntil) continue;
-      if (life.service.index < this.checkers.acknowledgedIndex) {
+      const serves = life.service.leadingTerm !== undefined;
+      if (serves && life.service.index < this.checkers.acknowledgedIndex) {
         throw new Violation(
           `the lease of ${id} at ${life.service.index} misses ${this.checkers.acknowledgedIndex}`,
         );
@@ -255,7 +258,7 @@ export class World implements Surroundings {
   }
 
   #createHost<S extends Service>(
-    { address, members, rate, zeroMs, maxDiskLatencyMs, raft }: HostSettings,
+    { address, members, rate, zeroMs, maxDiskLatencyMs, restoreMs, raft }: HostSettings,
     createService: (clock: HostClock) => S,
   ): Host<S> {
     const clock = new HostClock(this.#clock, rate, zeroMs);
@@ -270,6 +273,7 @@ export class World implements Surroundings {
       around: this,
       members,
       segmentBytes: this.#settings.segmentBytes,
+      restoreMs,
       createService,
     });
   }
