@@ -1,5 +1,5 @@
 /**
- * `npm test`: set-up, types, lint and format, then every test. Prints one line for each file and the whole
+ * `npm test`: set-up, types, lint and format, then every test. Prints one line for each file, what was skipped and the whole
  * story of each failure; test.log keeps everything. The last line is `N passed, N failed[, N skipped]`.
  * Arguments are test files: `npm test -- test/server/config.test.ts`.
  */
@@ -50,6 +50,7 @@ async function tests(args) {
     if (end !== null) {
       if (end[1] !== undefined) for (const told of failures(file)) print(told);
       print(`${end[1] === undefined ? 'ok' : 'not ok'} - ${end[2]}`);
+      for (const told of skips(file)) print(told);
       file = [];
     } else if (line.startsWith('# {')) total = line;
     else file.push(line);
@@ -64,6 +65,14 @@ async function tests(args) {
     for (const line of file) print(line);
     count('failed');
   }
+}
+
+/** What a file's report says was not run, and why: nobody shall believe that it was. */
+function skips(lines) {
+  return lines.flatMap((line) => {
+    const [, test, reason] = /^\s*ok \d+ - (.*?) # SKIP ?(.*)$/.exec(line) ?? [];
+    return test === undefined ? [] : `  skipped - ${test}: ${reason}`;
+  });
 }
 
 /** The lines of a file's report without those of tests that passed. */
