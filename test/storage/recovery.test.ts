@@ -15,11 +15,11 @@ import {
   makeDirectory,
   type Outcome,
   openPath,
-  rows,
   second,
   segmentBytes,
   stateAt,
 } from './damage.ts';
+import { rows } from './damage-rows.ts';
 import type { MemoryDisk } from './memory-disk.ts';
 import {
   append,
