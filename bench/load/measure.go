@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"math/rand"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// report is what a load came to. Times are microseconds; those of operations count the successful ones only.
+type report struct {
+	Seconds    float64 `json:"seconds"`
+	Operations int     `json:"operations"`
+	P50        float64 `json:"p50Us"`
+	P99        float64 `json:"p99Us"`
+	Max        float64 `json:"maxUs"`
+	// LongestWait is the longest time that any connection was without a success.
+	LongestWait float64 `json:"longestWaitUs"`
+	// Fewest and most operations of any one connection.
+	Fewest int            `json:"fewest"`
+	Most   int            `json:"most"`
+	Errors map[string]int `json:"errors"`
+	// ClientCPU is what this program itself used of the processors while it measured.
+	ClientCPU float64 `json:"clientCpuUs"`
+}
+
+// What one connection did.
+type tally struct {
+	latencies   []time.Duration
+	longestWait time.Duration
+	errors      map[string]int
+}
+
+// How long a connection that broke pauses before it dials again: a server that is gone is not flooded.
+const redialPause = 10 * time.Millisecond
+
+// run opens all connections first, and says so in a line; then the clock starts.
+func run(db *sql.DB, work workload, connections int, duration time.Duration) (report, error) {
+	db.SetMaxIdleConns(connections)
+	ctx := context.Background()
+	clients := make([]*session, connections)
+	for i := range clients {
+		clients[i] = &session{ctx: ctx, random: rand.New(rand.NewSource(time.Now().UnixNano()+int64(i)))}
+		if err := clients[i].dial(db, work); err != nil {
+			return report{}, err
+		}
+	}
+	tallies := make([]tally, connections)
+	var all sync.WaitGroup
+	fmt.Println("ready")
+	used := processorTime()
+	begin := time.Now()
+	for i := range clients {
+		all.Add(1)
+		go func() {
+			defer all.Done()
+			tallies[i] = clients[i].repeat(db, work, begin.Add(duration))
+		}()
+	}
+	all.Wait()
+	taken, used := time.Since(begin), processorTime()-used
+	result := summary(tallies, taken)
+	result.ClientCPU = microseconds(used)
+	return result, nil
+}
+
+func (c *session) dial(db *sql.DB, work workload) error {
+	connection, err := db.Conn(c.ctx)
+	if err != nil {
+		return err
+	}
+	statements := make([]*sql.Stmt, len(work.statements))
+	for i, text := range work.statements {
+		if statements[i], err = connection.PrepareContext(c.ctx, text); err != nil {
+			_ = connection.Close()
+			return err
+		}
+	}
+	c.connection, c.statements = connection, statements
+	return nil
+}
+
+// repeat repeats the operation until `end`. What fails counts as an error, and is followed by the next one at once.
+func (c *session) repeat(db *sql.DB, work workload, end time.Time) tally {
+	result := tally{errors: map[string]int{}}
+	at := time.Now()
+	lastSuccess := at
+	for at.Before(end) {
+		err := work.operation(c)
+		now := time.Now()
+		if err == nil {
+			result.latencies = append(result.latencies, now.Sub(at))
+			result.longestWait = max(result.longestWait, now.Sub(lastSuccess))
+			lastSuccess = now
+		} else {
+			result.errors[err.Error()]++
+			if isBroken(err) {
+				_ = c.connection.Close()
+				for c.dial(db, work) != nil && time.Now().Before(end) {
+					time.Sleep(redialPause)
+				}
+				now = time.Now()
+			}
+		}
+		at = now
+	}
+	result.longestWait = max(result.longestWait, at.Sub(lastSuccess))
+	return result
+}
+
+func isBroken(err error) bool {
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone)
+}
+
+func summary(tallies []tally, taken time.Duration) report {
+	result := report{Seconds: taken.Seconds(), Errors: map[string]int{}, Fewest: len(tallies[0].latencies)}
+	var latencies []time.Duration
+	var longestWait time.Duration
+	for _, one := range tallies {
+		latencies = append(latencies, one.latencies...)
+		longestWait = max(longestWait, one.longestWait)
+		result.Fewest = min(result.Fewest, len(one.latencies))
+		result.Most = max(result.Most, len(one.latencies))
+		for text, count := range one.errors {
+			result.Errors[text] += count
+		}
+	}
+	result.LongestWait = microseconds(longestWait)
+	result.Operations = len(latencies)
+	if len(latencies) > 0 {
+		slices.Sort(latencies)
+		result.P50 = microseconds(latencies[len(latencies)/2])
+		result.P99 = microseconds(latencies[len(latencies)*99/100])
+		result.Max = microseconds(latencies[len(latencies)-1])
+	}
+	return result
+}
+
+func processorTime() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+func microseconds(duration time.Duration) float64 {
+	return float64(duration.Nanoseconds()) / 1000
+}
