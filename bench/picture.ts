@@ -1,6 +1,7 @@
 import { type CellSummary, titleOf } from './report.ts';
 import { number } from './table.ts';
 
+const TITLE = 'Throughput of dqlited by that of the faster C version';
 const WIDTH = 900;
 const LEFT = 190;
 const RIGHT = 150;
@@ -28,7 +29,8 @@ export function pictureOf(cells: readonly CellSummary[], subtitle: string): stri
   const parts = [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="13">`,
     `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
-    text(12, 22, 'Throughput of dqlited by that of the faster C version', 'font-size="16"'),
+    `<title>${TITLE}</title>`,
+    text(12, 22, TITLE, 'font-size="16"'),
     text(12, 42, subtitle, 'fill="#555"'),
     ...axis(low, high, scale, height),
     ...drawn.flatMap((cell, i) => row(cell, TOP + i * ROW, scale)),
