@@ -155,7 +155,7 @@ export class Database {
     mayRepeat = true,
   ): Promise<T> {
     const signal = this.#signal(options);
-    for (;;) {
+    for (let attempt = 1; ; attempt++) {
       const session = await this.#pool.acquire(signal);
       let failure: unknown;
       try {
@@ -166,7 +166,7 @@ export class Database {
         this.#pool.release(session, isLeaderGone(failure));
       }
       if (!mayRepeat || !isRepeatable(failure)) throw failure;
-      await pauseAfter(failure, signal);
+      await pauseAfter(attempt, failure, signal);
     }
   }
 
@@ -176,7 +176,7 @@ export class Database {
     query: (session: Session, signal: AbortSignal | undefined) => AsyncGenerator<RowBatch>,
   ): AsyncGenerator<RowBatch> {
     const signal = this.#signal(options);
-    for (;;) {
+    for (let attempt = 1; ; attempt++) {
       const session = await this.#pool.acquire(signal);
       let failure: unknown;
       let begun = false;
@@ -192,7 +192,7 @@ export class Database {
         this.#pool.release(session, isLeaderGone(failure));
       }
       if (begun || !isRepeatable(failure)) throw failure;
-      await pauseAfter(failure, signal);
+      await pauseAfter(attempt, failure, signal);
     }
   }
 
@@ -223,9 +223,17 @@ function isRepeatable(error: unknown): boolean {
   return error instanceof ClientError && error.retryable && error.code !== 'busy';
 }
 
-/** When there is no time for another attempt the failure of the last one is the better story. */
-function pauseAfter(failure: unknown, signal: AbortSignal | undefined): Promise<void> {
-  return pause(RETRY_PAUSE_MS, signal).catch(() => {
+/**
+ * Whoever hears for the first time that its server leads no more looks for the next leader at once: it waits there.
+ * When there is no time for another attempt the failure of the last one is the better story.
+ */
+async function pauseAfter(
+  attempt: number,
+  failure: unknown,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (attempt === 1) return;
+  await pause(RETRY_PAUSE_MS, signal).catch(() => {
     throw failure;
   });
 }

@@ -6,6 +6,7 @@ import type { Replica } from '../sql/replica.ts';
 import type { SqlStateMachine, StateMachineListener } from '../sql/state-machine.ts';
 import { PendingWait, type Wait, type Waiter } from '../sql/waiter.ts';
 import type { Consensus } from './consensus.ts';
+import { LeaderWatch } from './leader-watch.ts';
 import { LeadershipCheck } from './leadership-check.ts';
 import type { SessionLimits } from './limits.ts';
 import type { Output } from './output.ts';
@@ -44,6 +45,8 @@ export class Gateway implements StateMachineListener {
   weight = 0n;
   /** Shared by all reads that need a proof of leadership. */
   readonly leadershipCheck: LeadershipCheck;
+  /** What waits until it is known who leads. */
+  readonly leaderWatch: LeaderWatch;
   readonly #replaceEngine: (cause: unknown) => Promise<Engine>;
   #engine: Engine | undefined;
   readonly #sessions = new Set<Session>();
@@ -57,6 +60,12 @@ export class Gateway implements StateMachineListener {
     this.limits = parts.limits;
     this.server = parts.server;
     this.leadershipCheck = new LeadershipCheck(parts.consensus);
+    this.leaderWatch = new LeaderWatch({
+      consensus: parts.consensus,
+      clock: parts.clock,
+      self: parts.server.id,
+      limitMs: parts.limits.leaderWaitMs,
+    });
     this.#engine = parts.engine;
     this.#replaceEngine = parts.replaceEngine;
     parts.machine.listen(this);
@@ -116,6 +125,10 @@ export class Gateway implements StateMachineListener {
   leadershipLost(): void {
     for (const session of this.#sessions) session.leadershipLost();
     for (const wait of this.#takeWaiting()) wait.fail(DqliteError.of('notLeader'));
+  }
+
+  placeChanged(): void {
+    this.leaderWatch.changed();
   }
 
   /**

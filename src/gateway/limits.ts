@@ -6,6 +6,8 @@ export interface SessionLimits {
   readonly busyTimeoutMs: number;
   /** An open transaction that idles longer is rolled back; 0: never. */
   readonly idleTransactionTimeoutMs: number;
+  /** How long after the loss of a leader clients are kept waiting for the next one; 0: not at all. */
+  readonly leaderWaitMs: number;
   /** A statement that runs longer without a pause is interrupted; 0: never. */
   readonly statementTimeoutMs: number;
   /** A query whose rows are not read for longer is abandoned: it keeps old pages in memory; 0: never. */
@@ -25,6 +27,7 @@ export const defaultSessionLimits: SessionLimits = {
   maxMessageBytes: 64 * 1024 * 1024,
   busyTimeoutMs: 5000,
   idleTransactionTimeoutMs: 30_000,
+  leaderWaitMs: 5000,
   statementTimeoutMs: 60_000,
   maxStalledQueryMs: 60_000,
   maxStatementsPerSession: 10_000,

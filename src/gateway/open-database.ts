@@ -99,6 +99,7 @@ export class OpenDatabase {
   /** `begin`, when nothing has to be waited for. @throws DqliteError `notLeader` */
   tryBegin(statement: Statement): boolean {
     this.#refuseUnwelcomeWrites(statement);
+    if (this.#mustAwaitHandover(statement)) return false;
     if (statement.readOnly ? !this.#mayRead() : !this.#mayWrite()) return false;
     this.restartDeadline();
     return true;
@@ -111,12 +112,13 @@ export class OpenDatabase {
   *begin(statement: Statement): Steps {
     if (!statement.readOnly) {
       yield* this.#takeTurn();
-      const refusal = this.#refusalOfWrites();
-      if (refusal !== undefined) {
+      yield* this.#awaitHandover(statement);
+      if (this.#gateway.machine.lacksSpace) {
         this.#keepTurn(this.connection.writing);
-        throw DqliteError.of(refusal);
+        throw DqliteError.of('diskFull');
       }
     } else {
+      yield* this.#awaitHandover(statement);
       // Within one EXEC_SQL, a read sees what the statements before it wrote.
       if (this.connection.autocommit) yield* this.untilCommitted();
       yield* this.#prove();
@@ -231,20 +233,31 @@ export class OpenDatabase {
     this.#dependsOn = Math.max(this.#dependsOn, this.connection.takeDependency());
   }
 
-  /** A transfer may end at any moment: what would be proposed now could get lost. On a full disk it would not fit. */
-  #refusalOfWrites(): 'notLeader' | 'diskFull' | undefined {
-    const { lacksSpace, transferring } = this.#gateway.machine;
-    if (transferring) return 'notLeader';
-    return lacksSpace ? 'diskFull' : undefined;
+  /** On a full disk it would not fit. There is room for what is open: at most one transaction of each database. */
+  #refuseUnwelcomeWrites(statement: Statement): void {
+    const { lacksSpace } = this.#gateway.machine;
+    if (lacksSpace && !statement.readOnly) throw DqliteError.of('diskFull');
   }
 
-  #refuseUnwelcomeWrites(statement: Statement): void {
-    const refusal = this.#refusalOfWrites();
-    if (refusal === undefined) return;
-    // A full disk has room for what is open: at most one transaction of each database.
-    const ends = this.connection.writing && statement.columnCount === 0;
-    const mayCommit = refusal === 'notLeader' && ends;
-    if (mayCommit || !statement.readOnly) throw DqliteError.of(refusal);
+  /**
+   * While leadership is handed over nothing may be proposed, by a write or by a COMMIT: it would come behind the order
+   * to take over, and get lost.
+   */
+  #mustAwaitHandover(statement: Statement): boolean {
+    if (!this.#gateway.machine.transferring) return false;
+    return !statement.readOnly || (this.connection.writing && statement.columnCount === 0);
+  }
+
+  /** Waits for the outcome: another server leads, or this one goes on. @throws DqliteError `notLeader` */
+  *#awaitHandover(statement: Statement): Steps {
+    const { leaderWatch } = this.#gateway;
+    while (this.#mustAwaitHandover(statement)) {
+      if (!leaderWatch.pending) {
+        this.#keepTurn(this.connection.writing);
+        throw DqliteError.of('notLeader');
+      }
+      yield* this.#task.pause((task) => leaderWatch.wait(task), 'notLeader');
+    }
   }
 
   #mayRead(): boolean {

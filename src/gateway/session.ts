@@ -131,6 +131,13 @@ export class Session {
     if (!this.leading) throw DqliteError.of('notLeader');
   }
 
+  /** While leadership moves: waits until it is known who leads, or for as long as that should take. */
+  *untilLeaderKnown(): Steps {
+    const { leaderWatch } = this.gateway;
+    if (!leaderWatch.pending) return;
+    yield* this.task.pause((task) => leaderWatch.wait(task), undefined);
+  }
+
   /** Lets other connections have their turn. When leadership is lost meanwhile, the request fails with `ifLost`. */
   letOthers(ifLost: ErrorName): Steps {
     return this.task.pause((task) => waitForTurn(this.gateway.clock, task), ifLost);
@@ -309,6 +316,8 @@ export class Session {
         failure = this.#failureOf(unsettled);
       }
     }
+    // Whoever hears this looks for the leader: it had better be found at once.
+    if (failure.code === 'notLeader') yield* this.untilLeaderKnown();
     this.reply({ kind: 'failure', code: failure.wire, message: failure.message });
   }
 

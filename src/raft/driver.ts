@@ -125,8 +125,9 @@ export class Driver implements TransportEvents {
     this.#handle({ type: 'change', ticket, change });
   }
 
-  /** Hands leadership to a voter; undefined: to the one that is furthest along. */
+  /** Hands leadership to a voter; undefined: to the one that is furthest along. What was proposed before goes first. */
   transfer(ticket: Ticket, to: ServerId | undefined): void {
+    this.#flush();
     this.#handle({ type: 'transfer', ticket, to });
   }
 

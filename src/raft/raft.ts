@@ -219,8 +219,8 @@ function receive(core: Core, from: Sender, message: PeerMessage): void {
 function onPropose(core: Core, event: Extract<Event, { type: 'propose' }>): void {
   const { state } = core;
   const leads = state.kind === 'leader' && event.term === currentTerm(core);
-  // Not refused while leadership is handed over: who proposes hears of that later than Raft, and has built further
-  // proposals on those that are under way. The transition that ends the leadership voids them all.
+  // Not refused while leadership is handed over: who proposes may hear of that later than Raft, and has built further
+  // proposals on those that are under way. Whoever can know (raft-consensus.ts) proposes nothing behind a transfer.
   for (const { ticket, command } of event.proposals) {
     if (!leads) core.outbox.refuse(ticket, 'notLeader');
     else state.tickets.set(appendEntry(core, 'command', command), ticket);

@@ -31,6 +31,8 @@ import { reasonForNoLeader, serverStatuses } from './status-report.ts';
 
 /** Bytes from other servers that may wait for the disk and for the databases. */
 const BACKLOG_BYTES = 64 * 1024 ** 2;
+/** Clients wait so long at most to hear who leads: some give up soon after. */
+const LONGEST_LEADER_WAIT_MS = 5000;
 /** How often a stopping daemon looks whether the last requests are answered. */
 const DRAIN_POLL_MS = 10;
 /** The part of --stop-timeout that handing over leadership and vote may take. */
@@ -192,16 +194,18 @@ export class Daemon {
   }
 
   /**
-   * Accepts no more, hands leadership and vote over, lets the requests under way finish (no longer than
+   * Hands leadership and vote over, accepts no more, lets the requests under way finish (no longer than
    * --stop-timeout), closes the connections, the log and the data directory.
    */
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#roles.stop();
-    this.#listener.stopAccepting();
     const deadline = performance.now() + this.#parts.config.stopTimeout;
+    // Clients and servers connect until there is another leader: it may have to dial this server to win the election.
+    const others = await this.#handOver();
+    this.#listener.stopAccepting();
     // Until they have gone clients are told that another server leads: a closed connection would leave them in doubt.
-    if (await this.#handOver()) await this.#until(() => this.#isQuiet, deadline);
+    if (others) await this.#until(() => this.#isQuiet, deadline);
     for (const connection of this.#connections) connection.stopReading();
     await this.#until(() => this.#gateway.busySessionCount === 0, deadline);
     this.#control?.close();
@@ -253,6 +257,10 @@ export class Daemon {
     try {
       if (transition.state === 'leader') {
         await untilAborted(this.#raft.consensus.transfer(undefined), signal);
+        await untilAborted(
+          this.#place.until(({ leader }) => leader !== undefined),
+          signal,
+        );
       }
     } catch (error) {
       logger.warn({ err: error }, 'leadership could not be handed over');
@@ -348,6 +356,7 @@ function sessionLimits(config: Config): SessionLimits {
     maxMessageBytes: config.maxMessageSize,
     busyTimeoutMs: config.busyTimeout,
     idleTransactionTimeoutMs: config.idleTransactionTimeout,
+    leaderWaitMs: Math.min(2 * electionTimeoutMs(config), LONGEST_LEADER_WAIT_MS),
     statementTimeoutMs: config.statementTimeout,
     maxStalledQueryMs: config.queryStallTimeout,
     maxStatementsPerSession: config.maxStatements,

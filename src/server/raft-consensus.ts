@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.ts';
 import { DqliteError } from '../base/errors.ts';
 import type { Index, ServerId, Term } from '../base/ids.ts';
 import type { Consensus } from '../gateway/consensus.ts';
@@ -37,11 +38,16 @@ export class RaftConsensus implements Consensus {
   #unapplied: { readonly index: Index; readonly waiting: Waiting }[] = [];
   #appliedIndex = 0 as Index;
   #lastTicket: Ticket = 0;
+  /** As Raft said last. */
   #transition: Transition = unknownTransition;
+  /** Transfers asked for whose outcome has not come. */
+  #transfers = 0;
+  readonly #announce: () => void;
   #stopped = false;
 
   constructor(machine: StateMachine, access: RaftAccess) {
     this.#access = access;
+    this.#announce = () => machine.transition(this.transition);
     this.machine = {
       apply: (entries) => {
         machine.apply(entries);
@@ -50,7 +56,7 @@ export class RaftConsensus implements Consensus {
       },
       transition: (transition) => {
         this.#transition = transition;
-        machine.transition(transition);
+        this.#announce();
       },
       takeSnapshot: () => machine.takeSnapshot(),
       restore: async (snapshot) => {
@@ -61,7 +67,9 @@ export class RaftConsensus implements Consensus {
   }
 
   get transition(): Transition {
-    return this.#transition;
+    const transition = this.#transition;
+    const transferring = transition.state === 'leader' && this.#transfers > 0;
+    return transferring ? { ...transition, transferring } : transition;
   }
 
   leaseHeld(): boolean {
@@ -69,6 +77,7 @@ export class RaftConsensus implements Consensus {
   }
 
   propose(term: Term, command: Buffer): Ticket {
+    assert(this.#transfers === 0, 'nothing is proposed while leadership is handed over');
     const ticket = ++this.#lastTicket;
     this.#access.request({ type: 'propose', term, ticket, command });
     return ticket;
@@ -82,8 +91,19 @@ export class RaftConsensus implements Consensus {
     return this.#ask((ticket) => ({ type: 'change', ticket, change }));
   }
 
-  transfer(to: ServerId | undefined): Promise<void> {
-    return this.#ask((ticket) => ({ type: 'transfer', ticket, to }));
+  /**
+   * The machine hears of it before Raft does, and proposes nothing until the outcome is known. Requests keep their
+   * order on the way to Raft: nothing is proposed behind the transfer, where it would be lost with the leadership.
+   */
+  async transfer(to: ServerId | undefined): Promise<void> {
+    this.#transfers++;
+    if (this.#transition.state === 'leader') this.#announce();
+    try {
+      await this.#ask((ticket) => ({ type: 'transfer', ticket, to }));
+    } finally {
+      this.#transfers--;
+      if (this.#transition.state === 'leader') this.#announce();
+    }
   }
 
   /** What became of a ticket. Those of proposals are not waited for: a transition tells the machine. */

@@ -29,6 +29,8 @@ export interface StateMachineListener {
   leadershipReady(): void;
   /** What was not committed is gone and its waiters know. */
   leadershipLost(): void;
+  /** After these: anything about this server's place in the cluster may have changed. */
+  placeChanged(): void;
 }
 
 /** Everything the state machine is built from. */
@@ -189,6 +191,7 @@ export class SqlStateMachine implements StateMachine {
     if (electedBefore !== undefined && electedBefore !== this.#electedTerm) this.#loseLeadership();
     const leading = this.leadingTerm;
     if (leading !== undefined && leading !== leadingBefore) this.#listener?.leadershipReady();
+    this.#listener?.placeChanged();
   }
 
   takeSnapshot(): SnapshotData {

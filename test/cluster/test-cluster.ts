@@ -6,8 +6,8 @@ import { startDaemon, temporaryDirectory } from '../support/daemon.ts';
 import { lastingPort, type ServerProcess } from '../support/server-process.ts';
 import { numberSetting } from '../support/settings.ts';
 
-/** Small, so that elections are quick, but not so small that a busy machine holds elections by itself. */
-export const LATENCY_MS = numberSetting('LATENCY_MS', 100);
+/** The default of the daemon: a machine has to starve a leader for three seconds until elections are held by themselves. */
+export const LATENCY_MS = numberSetting('LATENCY_MS', 200);
 /** The election timeout that follows. */
 export const ELECTION_TIMEOUT_MS = 15 * LATENCY_MS;
 const DEADLINE_MS = 60_000;

@@ -25,6 +25,42 @@ t.test('only a voter names the leader', async (t) => {
   t.strictSame(answers, { voter: 'server 2 b:2', standby: 'server 0 ', spare: 'server 0 ' });
 });
 
+t.test('LEADER waits while leadership moves, but not for ever', async (t) => {
+  const servers = [
+    { id: selfId, address: selfAddress, role: 'voter' },
+    { id: 2n as ServerId, address: 'b:2', role: 'voter' },
+  ] as const;
+  const leader = { id: 2n as ServerId, address: 'b:2' };
+  const limits = { leaderWaitMs: 1000 };
+  const harness = new Harness({ configuration: { servers }, limits, following: true });
+  harness.consensus.become({ leader });
+  const client = harness.connect();
+  client.send(request.leader());
+  t.equal(show(await client.next()), 'server 2 b:2');
+
+  harness.consensus.become({ leader: undefined });
+  client.send(request.leader());
+  await harness.advance(999);
+  t.equal(client.messages.length, 0);
+  harness.consensus.become({ leader });
+  t.equal(show(await client.next()), 'server 2 b:2');
+
+  harness.consensus.become({ leader: undefined });
+  client.send(request.leader());
+  await harness.advance(1000);
+  t.equal(show(await client.next()), 'server 0 ');
+  client.send(request.leader());
+  t.equal(show(await client.next()), 'server 0 ', 'the wait counts from the loss');
+
+  harness.consensus.lead();
+  harness.consensus.become({ transferring: true });
+  client.send(request.leader());
+  await harness.settle();
+  t.equal(client.messages.length, 0);
+  harness.consensus.become({ transferring: false });
+  t.equal(show(await client.next()), `server 1 ${selfAddress}`);
+});
+
 t.test('WEIGHT is told by DESCRIBE, on any server', async (t) => {
   const client = new Harness({ following: true, failureDomain: 7n }).connect();
   client.send(request.weight(3), request.describe(0), request.describe(1));

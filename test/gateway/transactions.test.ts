@@ -273,33 +273,49 @@ t.test('a leader that is not ready yet lets requests wait until it is', async (t
   t.equal(show(await client.next()), 'failure 10250 not leader');
 });
 
-t.test('while leadership is handed over writes are refused, reads and OPEN are not', async (t) => {
-  const { all, harness } = await clients(2);
-  const [client, holder] = all;
+t.test('while leadership is handed over nothing is proposed, reads and OPEN go on', async (t) => {
+  const { all, harness } = await clients(3);
+  const [holder, writer, reader] = all;
   await holder.exec('BEGIN IMMEDIATE');
+  await holder.exec('INSERT INTO t VALUES (1)');
+  const { length } = harness.consensus.proposed;
   harness.consensus.become({ transferring: true });
-  t.equal(await client.exec('INSERT INTO t VALUES (1)'), 'failure 10250 not leader');
-  t.equal(await holder.exec('COMMIT'), 'failure 10250 not leader');
-  t.equal(await client.query('SELECT count(*) FROM t'), '0');
+  holder.send(request.execSql('COMMIT'));
+  writer.send(insert(2));
+  t.equal(await reader.query('SELECT count(*) FROM t'), '0');
   await harness.open();
+  t.equal(holder.messages.length + writer.messages.length, 0);
+  t.equal(harness.consensus.proposed.length, length);
   harness.consensus.become({ transferring: false });
-  t.match(await holder.exec('COMMIT'), /^result/);
+  t.match(show(await holder.next()), /^result/, 'a transfer that failed costs nothing');
+  t.match(show(await writer.next()), /^result/);
+  t.equal(await reader.query('SELECT sum(a) FROM t'), '3');
 });
 
-t.test(
-  'a writer in line when a transfer begins is refused and does not keep the turn',
-  async (t) => {
-    const { all, harness } = await clients(3);
-    const [holder, waiting, other] = all;
-    await holder.exec('BEGIN IMMEDIATE');
-    waiting.send(insert(1));
-    harness.consensus.become({ transferring: true });
-    holder.session.close();
-    t.equal(show(await waiting.next()), 'failure 10250 not leader');
-    harness.consensus.become({ transferring: false });
-    t.match(await other.exec('INSERT INTO t VALUES (2)'), /^result/);
-  },
-);
+t.test('writers in line during a transfer are told that they did nothing', async (t) => {
+  const { all, harness } = await clients(3);
+  const [holder, waiting, late] = all;
+  const reader = await harness.open();
+  await holder.exec('BEGIN IMMEDIATE');
+  waiting.send(insert(1));
+  harness.consensus.become({ transferring: true });
+  holder.session.close();
+  late.send(insert(2));
+  await harness.settle();
+  t.equal(waiting.messages.length + late.messages.length, 0);
+  harness.consensus.become({ state: 'follower', leader: undefined, transferring: false });
+  reader.send(request.execSql('SELECT 1'));
+  await harness.settle();
+  t.equal(waiting.messages.length + reader.messages.length, 0, 'until it is known who leads');
+  harness.consensus.loseLeadership();
+  for (const client of [waiting, late, reader]) {
+    t.equal(show(await client.next()), 'failure 10250 not leader');
+  }
+  harness.consensus.lead();
+  const other = await harness.open('test.db');
+  t.equal(await other.query('SELECT count(*) FROM t'), '0');
+  t.match(await other.exec('INSERT INTO t VALUES (3)'), /^result/, 'nobody kept the turn');
+});
 
 t.test('a server whose log cannot be applied says so', async (t) => {
   const { all, harness } = await clients(1);

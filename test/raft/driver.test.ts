@@ -193,6 +193,25 @@ t.test('the lease ends before the order to take over leaves', async (t) => {
   t.same(bench.events.slice(0, 2), ['no lease', 'send timeoutNow']);
 });
 
+t.test('what was proposed before a transfer reaches Raft before it', async (t) => {
+  const bench = new Bench({ 1: 'voter', 2: 'voter', 3: 'voter' });
+  const leadership = await elected(bench);
+  const answers = async (last: number) => {
+    for (const from of [2, 3]) await answer(bench, leadership, last, from);
+  };
+  await answers(2);
+  while (bench.writes.length > 0) await bench.finish();
+  bench.driver.propose(leadership, 1, commandOf('x'));
+  // Our own disk is busy with the first, which the others commit: the second waits for company.
+  bench.driver.propose(leadership, 2, commandOf('y'));
+  await answers(3);
+  bench.events.length = 0;
+  bench.driver.transfer(9, undefined);
+  t.notOk(bench.events.includes('send timeoutNow'), 'not before everything is committed');
+  await answers(4);
+  t.same(bench.events.slice(-2), ['send timeoutNow', 'apply 1']);
+});
+
 /** Server 2 grants everything. */
 async function elected(bench: Bench): Promise<Term> {
   await bench.driver.start();

@@ -29,6 +29,7 @@ function setUp() {
   const heard: string[] = [];
   machine.listen({
     leadershipReady: () => heard.push('ready'),
+    placeChanged: () => {},
     leadershipLost: () => heard.push('lost'),
   });
   return { store, machine, consensus, stopped, heard, clock };

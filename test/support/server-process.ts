@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { outside } from './outside.ts';
 
 /** A server running as a process of its own, on 127.0.0.1. */
@@ -72,7 +72,7 @@ for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
 export async function lastingPort(): Promise<number> {
   for (let i = 0; i < LASTING_PORTS; i++) {
     const port = FIRST_LASTING_PORT + ((process.pid * 16 + lastingHandedOut++) % LASTING_PORTS);
-    if (await isFree(port)) return port;
+    if ((await reserve(port)) && (await isFree(port))) return port;
   }
   throw new Error('no free port');
 }
@@ -87,7 +87,7 @@ export async function freePort(): Promise<number> {
     const at = (process.pid + handedOut++) % (FIRST_PORTS.length * PORTS_PER_RANGE);
     const first = FIRST_PORTS[Math.floor(at / PORTS_PER_RANGE)] ?? 0;
     const port = first + (at % PORTS_PER_RANGE);
-    if (await isFree(port)) return port;
+    if ((await reserve(port)) && (await isFree(port))) return port;
   }
   throw new Error('no free port');
 }
@@ -95,6 +95,25 @@ export async function freePort(): Promise<number> {
 const FIRST_PORTS = [21300, 21600];
 const PORTS_PER_RANGE = 100;
 let handedOut = 0;
+
+/**
+ * Tests run side by side: what one was given no other is, until its process ends or has been given many more. The name
+ * of an abstract socket is what they agree on.
+ */
+function reserve(port: number): Promise<boolean> {
+  const mark = createServer().unref();
+  return new Promise((resolve) => {
+    mark.once('error', () => resolve(false));
+    mark.listen(`\0dqlited-test-port-${port}`, () => {
+      marks.push(mark);
+      if (marks.length > RESERVED_PORTS) marks.shift()?.close();
+      resolve(true);
+    });
+  });
+}
+
+const RESERVED_PORTS = 64;
+const marks: Server[] = [];
 
 function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {

@@ -11,10 +11,22 @@ import { waitForPromise } from '../waits.ts';
 const noServer = { id: 0n, address: '' };
 
 /**
- * Only a voter names the leader, so that clients connect to nodes that can tell when they are cut off. A leader that hands over
- * names nobody: it would refuse what comes, and clients give up after a few refusals.
+ * Only a voter names the leader, so that clients connect to nodes that can tell when they are cut off. While leadership
+ * moves the answer waits for its end. A leader that hands over names nobody: it would refuse what comes, and clients
+ * give up after a few refusals.
  */
-export function leader(session: Session, _request: RequestOf<'leader'>): undefined {
+export function leader(session: Session, _request: RequestOf<'leader'>): Steps | undefined {
+  if (session.gateway.leaderWatch.pending) return nameLeaderLater(session);
+  nameLeader(session);
+  return undefined;
+}
+
+function* nameLeaderLater(session: Session): Steps {
+  yield* session.untilLeaderKnown();
+  nameLeader(session);
+}
+
+function nameLeader(session: Session): void {
   const { consensus, server } = session.gateway;
   const { configuration, leader: known, transferring } = consensus.transition;
   const self = configuration.servers.find(({ id }) => id === server.id);

@@ -1,0 +1,81 @@
+import t from 'tap';
+import type { Index, ServerId, Term } from '../../src/base/ids.ts';
+import type { Transition } from '../../src/raft/events.ts';
+import type { StateMachine } from '../../src/raft/ports.ts';
+import { RaftConsensus, type RaftRequest } from '../../src/server/raft-consensus.ts';
+
+const leading: Transition = {
+  state: 'leader',
+  term: 3 as Term,
+  leader: { id: 1n as ServerId, address: 'a' },
+  ready: true,
+  transferring: false,
+  configuration: { servers: [] },
+};
+const command = Buffer.alloc(8);
+
+/** Sessions' side of a Raft that is played by the test. */
+function bench() {
+  const requests: RaftRequest[] = [];
+  const transitions: Transition[] = [];
+  const machine: StateMachine = {
+    apply: () => {},
+    transition: (transition) => transitions.push(transition),
+    takeSnapshot: () => {
+      throw new Error('nobody asks');
+    },
+    restore: async () => {},
+  };
+  const access = { request: (one: RaftRequest) => requests.push(one), leaseHeld: () => true };
+  const consensus = new RaftConsensus(machine, access);
+  consensus.machine.transition(leading);
+  return { consensus, requests, transitions };
+}
+
+t.test('nothing is proposed behind a transfer, and everything again when it fails', async (t) => {
+  const { consensus, requests, transitions } = bench();
+  consensus.propose(leading.term, command);
+  const transfer = consensus.transfer(undefined);
+  t.same(
+    requests.map(({ type }) => type),
+    ['propose', 'transfer'],
+  );
+  t.equal(transitions.at(-1)?.transferring, true, 'the machine knows at once, before Raft');
+  t.equal(consensus.transition.transferring, true);
+  t.throws(() => consensus.propose(leading.term, command), /while leadership is handed over/);
+
+  const why = 'transferFailed';
+  consensus.settle({ ticket: requests.at(-1)?.ticket ?? 0, outcome: 'refused', why });
+  await t.rejects(transfer, { code: 'transferFailed' });
+  t.equal(transitions.at(-1)?.transferring, false);
+  consensus.propose(leading.term, command);
+});
+
+t.test('the machine hears of the end of the leadership, not that it goes on', async (t) => {
+  const { consensus, requests, transitions } = bench();
+  const transfer = consensus.transfer(2n as ServerId);
+  const index = 0 as Index;
+  consensus.settle({ ticket: requests.at(-1)?.ticket ?? 0, outcome: 'done', index });
+  consensus.machine.transition({ ...leading, state: 'follower', leader: undefined, ready: false });
+  await transfer;
+  t.same(
+    transitions.map(({ state, transferring }) => [state, transferring]),
+    [
+      ['leader', false],
+      ['leader', true],
+      ['follower', false],
+    ],
+  );
+});
+
+t.test('two transfers at once: writes go on when both have ended', async (t) => {
+  const { consensus, requests } = bench();
+  const first = consensus.transfer(undefined);
+  const second = consensus.transfer(undefined);
+  for (const [at, transfer] of [second, first].entries()) {
+    const ticket = requests.at(-1 - at)?.ticket ?? 0;
+    consensus.settle({ ticket, outcome: 'refused', why: 'serverNotLeader' });
+    await t.rejects(transfer);
+    t.equal(consensus.transition.transferring, at === 0);
+  }
+});
