@@ -8,6 +8,8 @@ import type { Cell } from './cells.ts';
 export interface LoadReport {
   readonly seconds: number;
   readonly operations: number;
+  /** Those of them that changed something. */
+  readonly writes: number;
   readonly p50Us: number;
   readonly p99Us: number;
   readonly maxUs: number;

@@ -69,6 +69,8 @@ const program = new Command('npm run bench --')
   .option('--svg <file>', 'where the picture goes', join(results, 'latest.svg'))
   .option('--report <files...>', 'measure nothing: report what earlier runs left in JSON files');
 
+// A reader such as `head` may leave early.
+process.stdout.on('error', () => process.exit(0));
 try {
   program.parse();
   await main(program.opts<Options>());

@@ -1,4 +1,5 @@
-// A load on a dqlite cluster, through go-dqlite and database/sql as applications use them.
+// A load on a dqlite cluster, through go-dqlite's driver. database/sql, whose own work would count as the servers',
+// is left out.
 //
 //	load prepare ADDRESS[,ADDRESS...]
 //	load run ADDRESS[,ADDRESS...] WORKLOAD CONNECTIONS MILLISECONDS
@@ -9,7 +10,7 @@ package main
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -18,7 +19,7 @@ import (
 	"time"
 
 	"github.com/canonical/go-dqlite/v3/client"
-	"github.com/canonical/go-dqlite/v3/driver"
+	dqlite "github.com/canonical/go-dqlite/v3/driver"
 )
 
 const database = "bench"
@@ -27,11 +28,11 @@ func main() {
 	if len(os.Args) < 3 {
 		fail("usage: load prepare ADDRESSES | load run ADDRESSES WORKLOAD CONNECTIONS MILLISECONDS")
 	}
-	db, err := open(strings.Split(os.Args[2], ","))
+	connector, err := connectorTo(strings.Split(os.Args[2], ","))
 	check(err)
 	switch {
 	case os.Args[1] == "prepare":
-		check(prepare(db))
+		check(prepare(connector))
 	case os.Args[1] == "run" && len(os.Args) == 6:
 		work, ok := workloads[os.Args[3]]
 		if !ok {
@@ -41,7 +42,7 @@ func main() {
 		check(err)
 		milliseconds, err := strconv.Atoi(os.Args[5])
 		check(err)
-		report, err := run(db, work, connections, time.Duration(milliseconds)*time.Millisecond)
+		report, err := run(connector, work, connections, time.Duration(milliseconds)*time.Millisecond)
 		check(err)
 		check(json.NewEncoder(os.Stdout).Encode(report))
 	default:
@@ -49,7 +50,7 @@ func main() {
 	}
 }
 
-func open(addresses []string) (*sql.DB, error) {
+func connectorTo(addresses []string) (driver.Connector, error) {
 	store := client.NewInmemNodeStore()
 	nodes := make([]client.NodeInfo, len(addresses))
 	for i, address := range addresses {
@@ -58,12 +59,11 @@ func open(addresses []string) (*sql.DB, error) {
 	if err := store.Set(context.Background(), nodes); err != nil {
 		return nil, err
 	}
-	dqlite, err := driver.New(store)
+	driver, err := dqlite.New(store)
 	if err != nil {
 		return nil, err
 	}
-	sql.Register("dqlite", dqlite)
-	return sql.Open("dqlite", database)
+	return driver.OpenConnector(database)
 }
 
 func check(err error) {

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"math/rand"
 	"slices"
 	"sync"
 	"syscall"
@@ -17,9 +15,11 @@ import (
 type report struct {
 	Seconds    float64 `json:"seconds"`
 	Operations int     `json:"operations"`
-	P50        float64 `json:"p50Us"`
-	P99        float64 `json:"p99Us"`
-	Max        float64 `json:"maxUs"`
+	// Writes are those of the operations that changed something.
+	Writes int     `json:"writes"`
+	P50    float64 `json:"p50Us"`
+	P99    float64 `json:"p99Us"`
+	Max    float64 `json:"maxUs"`
 	// LongestWait is the longest time that any connection was without a success.
 	LongestWait float64 `json:"longestWaitUs"`
 	// Fewest and most operations of any one connection.
@@ -33,6 +33,7 @@ type report struct {
 // What one connection did.
 type tally struct {
 	latencies   []time.Duration
+	writes      int
 	longestWait time.Duration
 	errors      map[string]int
 }
@@ -41,13 +42,12 @@ type tally struct {
 const redialPause = 10 * time.Millisecond
 
 // run opens all connections first, and says so in a line; then the clock starts.
-func run(db *sql.DB, work workload, connections int, duration time.Duration) (report, error) {
-	db.SetMaxIdleConns(connections)
+func run(connector driver.Connector, work workload, connections int, duration time.Duration) (report, error) {
 	ctx := context.Background()
-	clients := make([]*session, connections)
-	for i := range clients {
-		clients[i] = &session{ctx: ctx, random: rand.New(rand.NewSource(time.Now().UnixNano()+int64(i)))}
-		if err := clients[i].dial(db, work); err != nil {
+	sessions := make([]*session, connections)
+	for i := range sessions {
+		var err error
+		if sessions[i], err = dial(ctx, connector, work); err != nil {
 			return report{}, err
 		}
 	}
@@ -56,11 +56,11 @@ func run(db *sql.DB, work workload, connections int, duration time.Duration) (re
 	fmt.Println("ready")
 	used := processorTime()
 	begin := time.Now()
-	for i := range clients {
+	for i := range sessions {
 		all.Add(1)
 		go func() {
 			defer all.Done()
-			tallies[i] = clients[i].repeat(db, work, begin.Add(duration))
+			tallies[i] = repeat(connector, work, sessions[i], begin.Add(duration))
 		}()
 	}
 	all.Wait()
@@ -70,41 +70,24 @@ func run(db *sql.DB, work workload, connections int, duration time.Duration) (re
 	return result, nil
 }
 
-func (c *session) dial(db *sql.DB, work workload) error {
-	connection, err := db.Conn(c.ctx)
-	if err != nil {
-		return err
-	}
-	statements := make([]*sql.Stmt, len(work.statements))
-	for i, text := range work.statements {
-		if statements[i], err = connection.PrepareContext(c.ctx, text); err != nil {
-			_ = connection.Close()
-			return err
-		}
-	}
-	c.connection, c.statements = connection, statements
-	return nil
-}
-
 // repeat repeats the operation until `end`. What fails counts as an error, and is followed by the next one at once.
-func (c *session) repeat(db *sql.DB, work workload, end time.Time) tally {
+func repeat(connector driver.Connector, work workload, s *session, end time.Time) tally {
 	result := tally{errors: map[string]int{}}
 	at := time.Now()
 	lastSuccess := at
 	for at.Before(end) {
-		err := work.operation(c)
+		s.writes = 0
+		err := work.operation(s)
 		now := time.Now()
 		if err == nil {
 			result.latencies = append(result.latencies, now.Sub(at))
+			result.writes += min(1, s.writes)
 			result.longestWait = max(result.longestWait, now.Sub(lastSuccess))
 			lastSuccess = now
 		} else {
 			result.errors[err.Error()]++
-			if isBroken(err) {
-				_ = c.connection.Close()
-				for c.dial(db, work) != nil && time.Now().Before(end) {
-					time.Sleep(redialPause)
-				}
+			if errors.Is(err, driver.ErrBadConn) {
+				s = redial(connector, work, s, end)
 				now = time.Now()
 			}
 		}
@@ -114,8 +97,15 @@ func (c *session) repeat(db *sql.DB, work workload, end time.Time) tally {
 	return result
 }
 
-func isBroken(err error) bool {
-	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone)
+func redial(connector driver.Connector, work workload, broken *session, end time.Time) *session {
+	_ = broken.connection.Close()
+	for time.Now().Before(end) {
+		if s, err := dial(broken.ctx, connector, work); err == nil {
+			return s
+		}
+		time.Sleep(redialPause)
+	}
+	return broken
 }
 
 func summary(tallies []tally, taken time.Duration) report {
@@ -124,6 +114,7 @@ func summary(tallies []tally, taken time.Duration) report {
 	var longestWait time.Duration
 	for _, one := range tallies {
 		latencies = append(latencies, one.latencies...)
+		result.Writes += one.writes
 		longestWait = max(longestWait, one.longestWait)
 		result.Fewest = min(result.Fewest, len(one.latencies))
 		result.Most = max(result.Most, len(one.latencies))

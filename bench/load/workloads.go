@@ -2,14 +2,13 @@ package main
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"fmt"
-	"math/rand"
 	"strings"
 )
 
 // The table that is read and updated has as many rows.
-const rows = 10_000
+const dataRows = 10_000
 
 // Rows of one range.
 const rangeRows = 1000
@@ -17,15 +16,8 @@ const rangeRows = 1000
 // Rows of one transaction.
 const transactionRows = 10
 
+// A row is an integer and a text as long as this one.
 var text = strings.Repeat("0123456789", 10)
-
-// A session has a connection of its own and the statements that its workload prepared on it.
-type session struct {
-	ctx        context.Context
-	connection *sql.Conn
-	statements []*sql.Stmt
-	random     *rand.Rand
-}
 
 // A workload is the statements that every session prepares, and one operation on them.
 type workload struct {
@@ -42,56 +34,56 @@ const (
 
 var workloads = map[string]workload{
 	"insert":      {[]string{insertRow}, insert},
-	"update":      {[]string{updateRow}, func(c *session) error { return update(c, c.statements[0]) }},
+	"update":      {[]string{updateRow}, func(s *session) error { return update(s, s.statements[0]) }},
 	"transaction": {[]string{insertRow}, transaction},
-	"read":        {[]string{readRow}, func(c *session) error { return read(c, c.statements[0]) }},
-	"range":       {[]string{readRange}, scan},
+	"read":        {[]string{readRow}, func(s *session) error { return read(s, s.statements[0], 1, dataRows) }},
+	"range":       {[]string{readRange}, func(s *session) error { return read(s, s.statements[0], rangeRows, dataRows-rangeRows) }},
 	"mix":         {[]string{readRow, updateRow}, mix},
 }
 
-func prepare(db *sql.DB) error {
+func prepare(connector driver.Connector) error {
 	ctx := context.Background()
-	connection, err := db.Conn(ctx)
+	s, err := dial(ctx, connector, workload{})
 	if err != nil {
 		return err
 	}
 	fill := "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?) INSERT INTO data SELECT i, ? FROM n"
 	steps := []struct {
 		statement  string
-		parameters []any
+		parameters []driver.Value
 	}{
 		{"CREATE TABLE log (id INTEGER PRIMARY KEY, text TEXT)", nil},
 		{"CREATE TABLE data (id INTEGER PRIMARY KEY, text TEXT)", nil},
-		{fill, []any{rows, text}},
+		{fill, []driver.Value{int64(dataRows), text}},
 	}
 	for _, step := range steps {
-		if _, err := connection.ExecContext(ctx, step.statement, step.parameters...); err != nil {
+		if _, err := s.connection.ExecContext(ctx, step.statement, s.bind(step.parameters)); err != nil {
 			return fmt.Errorf("%s: %w", step.statement, err)
 		}
 	}
 	return nil
 }
 
-func insert(c *session) error {
-	_, err := c.statements[0].ExecContext(c.ctx, text)
-	return err
+func insert(s *session) error {
+	s.writes++
+	return s.exec(s.statements[0], text)
 }
 
 // A new text each time: SQLite writes nothing when a row stays as it is.
-func update(c *session, statement *sql.Stmt) error {
-	next := fmt.Sprintf("%016x%s", c.random.Uint64(), text[16:])
-	_, err := statement.ExecContext(c.ctx, next, 1+c.random.Intn(rows))
-	return err
+func update(s *session, prepared statement) error {
+	s.writes++
+	next := fmt.Sprintf("%016x%s", s.random.Uint64(), text[16:])
+	return s.exec(prepared, next, 1+s.random.Int63n(dataRows))
 }
 
-// Twelve round trips: the statements of a connection take part in its transaction.
-func transaction(c *session) error {
-	tx, err := c.connection.BeginTx(c.ctx, nil)
+// Twelve round trips.
+func transaction(s *session) error {
+	tx, err := s.connection.BeginTx(s.ctx, driver.TxOptions{})
 	if err != nil {
 		return err
 	}
 	for i := 0; i < transactionRows; i++ {
-		if err := insert(c); err != nil {
+		if err := insert(s); err != nil {
 			_ = tx.Rollback()
 			return err
 		}
@@ -103,43 +95,17 @@ func transaction(c *session) error {
 	return nil
 }
 
-func read(c *session, statement *sql.Stmt) error {
-	var found sql.RawBytes
-	rows, err := statement.QueryContext(c.ctx, 1+c.random.Intn(rows))
-	if err != nil {
-		return err
+func read(s *session, prepared statement, wanted int, from int64) error {
+	count, err := s.query(prepared, 1+s.random.Int63n(from))
+	if err == nil && count != wanted {
+		return fmt.Errorf("%d rows instead of %d", count, wanted)
 	}
-	defer rows.Close()
-	if !rows.Next() {
-		return fmt.Errorf("no row: %v", rows.Err())
-	}
-	return rows.Scan(&found)
+	return err
 }
 
-func scan(c *session) error {
-	var id int64
-	var found sql.RawBytes
-	rows, err := c.statements[0].QueryContext(c.ctx, 1+c.random.Intn(rows-rangeRows))
-	if err != nil {
-		return err
+func mix(s *session) error {
+	if s.random.Intn(10) == 0 {
+		return update(s, s.statements[1])
 	}
-	defer rows.Close()
-	count := 0
-	for rows.Next() {
-		if err := rows.Scan(&id, &found); err != nil {
-			return err
-		}
-		count++
-	}
-	if rows.Err() == nil && count != rangeRows {
-		return fmt.Errorf("%d rows instead of %d", count, rangeRows)
-	}
-	return rows.Err()
-}
-
-func mix(c *session) error {
-	if c.random.Intn(10) == 0 {
-		return update(c, c.statements[1])
-	}
-	return read(c, c.statements[0])
+	return read(s, s.statements[0], 1, dataRows)
 }
