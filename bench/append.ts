@@ -1,13 +1,18 @@
 /**
  * Durable appends on each way to write the log, paired: every round measures all of them, one after the other, in an
- * order that turns. Usage: node --import=tsx bench/append.ts [ROUNDS] [MS] [DIRECTORY]
+ * order that turns. Usage: node --import=tsx bench/append.ts [ROUNDS] [MS] [DIRECTORY] [WRITERS,...] [POOL,...]
  *
  * A writer persists a 4 KiB entry through the store, waits, and persists the next; what waits together leaves
- * together. Printed are medians over the rounds: microseconds a write, writes a second, and processor time per
- * write, of the thread that writes and of the whole process. `busy`: four slow jobs in libuv's thread pool.
+ * together. Each back end has one store for all rounds; spare segments are made ahead as a daemon makes them.
+ * Printed are medians over the rounds: microseconds a write, writes a second, and processor time per
+ * write, of the thread that writes and of the whole process; then the ratios to the last back end, round by round.
+ *
+ * Pools: `idle`; `crypto`: four slow jobs in libuv's thread pool, which also keep the processors busy; `fs`: four that
+ * only wait, 20 ms each.
  */
+import { execFileSync, spawn } from 'node:child_process';
 import { pbkdf2 } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { constants, mkdtempSync, open, read, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { nullLogger } from '../src/base/logger.ts';
@@ -17,11 +22,12 @@ import type { Disk } from '../src/storage/disk.ts';
 import { type DiskBackend, diskBackends, openDisk } from '../src/storage/open-disk.ts';
 import { DiskRaftStore } from '../src/storage/raft-store.ts';
 
-const rounds = Number(process.argv[2] ?? 5);
-const durationMs = Number(process.argv[3] ?? 300);
+const rounds = Number(process.argv[2] ?? 11);
+const durationMs = Number(process.argv[3] ?? 150);
 const place = process.argv[4] ?? tmpdir();
-const entryBytes = 4080;
-const writerCounts = [1, 8, 64];
+const writerCounts = (process.argv[5] ?? '1,8,64').split(',').map(Number);
+const pools = (process.argv[6] ?? 'idle,fs,crypto').split(',') as (keyof typeof busyPools)[];
+const data = Buffer.alloc(4080, 7);
 
 interface Outcome {
   readonly p50Us: number;
@@ -31,39 +37,66 @@ interface Outcome {
   readonly processUs: number;
 }
 
+/** A store that appends, one entry a call. */
+class Appender {
+  readonly #directory = mkdtempSync(join(place, 'dqlited-bench-'));
+  readonly #store: DiskRaftStore;
+  #count = 0;
+
+  constructor(disk: Disk) {
+    this.#store = new DiskRaftStore({
+      disk,
+      directory: this.#directory,
+      clock: nodeClock,
+      logger: nullLogger,
+      trailingEntries: 8192,
+      autoRecovery: false,
+    });
+  }
+
+  async open(): Promise<void> {
+    await this.#store.load();
+    for (let warm = 0; warm < 50; warm++) await this.append();
+  }
+
+  append(): Promise<void> {
+    const index = ++this.#count;
+    const entry = { index, term: 1, type: 'command', data } as unknown as Entry;
+    // biome-ignore lint/suspicious/noThenProperty: the port calls it so, and nobody awaits a write
+    const nothing = { vote: undefined, snapshot: undefined, truncateFrom: undefined, then: [] };
+    return this.#store.persist({ ...nothing, write: index, append: [entry] });
+  }
+
+  /** Resolves when both spares are there: what one round used up is not made in the round of another. */
+  async settled(): Promise<void> {
+    for (;;) {
+      const names = readdirSync(this.#directory);
+      const open = names.filter((name) => name.startsWith('open-')).length;
+      if (open >= 3 && !names.some((name) => name.startsWith('tmp-'))) return;
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.#store.close();
+    rmSync(this.#directory, { recursive: true });
+  }
+}
+
 /** Nanoseconds that this thread has run. */
 function threadNs(): number {
   return Number(readFileSync('/proc/thread-self/schedstat', 'utf8').split(' ')[0]);
 }
 
-async function measure(disk: Disk, writers: number): Promise<Outcome> {
-  const directory = mkdtempSync(join(place, 'dqlited-bench-'));
-  const store = new DiskRaftStore({
-    disk,
-    directory,
-    clock: nodeClock,
-    logger: nullLogger,
-    trailingEntries: 8192,
-    autoRecovery: false,
-  });
-  await store.load();
+async function measure(appender: Appender, writers: number): Promise<Outcome> {
+  await appender.settled();
   const latencies: number[] = [];
-  let index = 0;
-  let write = 0;
-  const data = Buffer.alloc(entryBytes, 7);
-  const one = (): Promise<void> => {
-    const entry = { index: ++index, term: 1, type: 'command', data } as unknown as Entry;
-    // biome-ignore lint/suspicious/noThenProperty: the port calls it so, and nobody awaits a write
-    const nothing = { vote: undefined, snapshot: undefined, truncateFrom: undefined, then: [] };
-    return store.persist({ ...nothing, write: ++write, append: [entry] });
-  };
-  for (let warm = 0; warm < 50; warm++) await one();
   const [thread, cpu, startedAt] = [threadNs(), process.cpuUsage(), performance.now()];
   const until = startedAt + durationMs;
   const writer = async (): Promise<void> => {
     while (performance.now() < until) {
       const from = performance.now();
-      await one();
+      await appender.append();
       latencies.push((performance.now() - from) * 1000);
     }
   };
@@ -71,8 +104,6 @@ async function measure(disk: Disk, writers: number): Promise<Outcome> {
   const seconds = (performance.now() - startedAt) / 1000;
   const used = process.cpuUsage(cpu);
   const usedThread = threadNs() - thread;
-  await store.close();
-  rmSync(directory, { recursive: true });
   latencies.sort((a, b) => a - b);
   const count = latencies.length;
   return {
@@ -84,15 +115,41 @@ async function measure(disk: Disk, writers: number): Promise<Outcome> {
   };
 }
 
-/** Four jobs that keep the four threads of the pool busy until told to end. */
-function busyPool(): () => Promise<void> {
+/** Keep the four threads of the pool busy until what they return is called. */
+const busyPools = {
+  idle: () => async () => {},
+  crypto: () => busy((done) => pbkdf2('a', 'b', 20_000, 64, 'sha512', done)),
+  fs: () => {
+    const directory = mkdtempSync(join(place, 'dqlited-bench-pipes-'));
+    const paths = [0, 1, 2, 3].map((number) => join(directory, String(number)));
+    execFileSync('mkfifo', paths);
+    const writer = 'exec 3<>"$0"; while :; do echo >&3; sleep 0.02; done';
+    const writers = paths.map((path) => spawn('sh', ['-c', writer, path], { stdio: 'ignore' }));
+    const byte = Buffer.alloc(1);
+    const opened = paths.map(
+      (path) =>
+        new Promise<number>((resolve, reject) =>
+          open(path, constants.O_RDWR, (error, file) => (error ? reject(error) : resolve(file))),
+        ),
+    );
+    const ends = opened.map(async (file) => {
+      const descriptor = await file;
+      return busy((done) => read(descriptor, byte, 0, 1, null, done), 1);
+    });
+    return async () => {
+      for (const end of ends) await (await end)();
+      for (const child of writers) child.kill('SIGKILL');
+      rmSync(directory, { recursive: true });
+    };
+  },
+} as const;
+
+function busy(start: (done: () => void) => void, count = 4): () => Promise<void> {
   let ending = false;
   const job = async (): Promise<void> => {
-    while (!ending) {
-      await new Promise((resolve) => pbkdf2('a', 'b', 20_000, 64, 'sha512', resolve));
-    }
+    while (!ending) await new Promise<void>((resolve) => start(resolve));
   };
-  const jobs = [job(), job(), job(), job()];
+  const jobs = Array.from({ length: count }, job);
   return async () => {
     ending = true;
     await Promise.all(jobs);
@@ -101,6 +158,45 @@ function busyPool(): () => Promise<void> {
 
 function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
+}
+
+type Candidate = { readonly backend: DiskBackend; readonly appender: Appender };
+
+async function compare(pool: keyof typeof busyPools, writers: number): Promise<void> {
+  const candidates: Candidate[] = [];
+  for (const { backend, disk } of disks) {
+    const appender = new Appender(disk);
+    await appender.open();
+    candidates.push({ backend, appender });
+  }
+  const outcomes = new Map<DiskBackend, Outcome[]>();
+  for (let round = 0; round < rounds; round++) {
+    for (let turn = 0; turn < candidates.length; turn++) {
+      const { backend, appender } = candidates[(round + turn) % candidates.length] as Candidate;
+      await appender.settled();
+      const end = busyPools[pool]();
+      const outcome = await measure(appender, writers);
+      await end();
+      outcomes.set(backend, [...(outcomes.get(backend) ?? []), outcome]);
+    }
+  }
+  for (const { appender } of candidates) await appender.close();
+  const paired = outcomes.get(candidates.at(-1)?.backend ?? 'node') ?? [];
+  for (const [backend, all] of [...outcomes].sort(([a], [b]) => order(a) - order(b))) {
+    const of = (key: keyof Outcome): string => median(all.map((one) => one[key])).toFixed(1);
+    const ratio = (key: keyof Outcome): string =>
+      median(all.map((one, round) => one[key] / (paired[round]?.[key] ?? 0))).toFixed(2);
+    process.stdout.write(
+      `${pool} pool, ${String(writers).padStart(2)} writers, ${backend.padEnd(8)} ` +
+        `p50 ${of('p50Us')} us (x${ratio('p50Us')}), p99 ${of('p99Us')} us (x${ratio('p99Us')}), ` +
+        `${of('perSecond')}/s (x${ratio('perSecond')}), cpu ${of('threadUs')} us thread ` +
+        `(x${ratio('threadUs')}), ${of('processUs')} us process (x${ratio('processUs')})\n`,
+    );
+  }
+}
+
+function order(backend: DiskBackend): number {
+  return diskBackends.indexOf(backend);
 }
 
 const disks = diskBackends.flatMap((backend): { backend: DiskBackend; disk: Disk }[] => {
@@ -112,26 +208,7 @@ const disks = diskBackends.flatMap((backend): { backend: DiskBackend; disk: Disk
   }
 });
 
-for (const pool of ['idle', 'busy'] as const) {
-  for (const writers of writerCounts) {
-    const outcomes = new Map<DiskBackend, Outcome[]>();
-    for (let round = 0; round < rounds; round++) {
-      for (let turn = 0; turn < disks.length; turn++) {
-        const { backend, disk } = disks[(round + turn) % disks.length] as (typeof disks)[number];
-        const end = pool === 'busy' ? busyPool() : async () => {};
-        const outcome = await measure(disk, writers);
-        await end();
-        outcomes.set(backend, [...(outcomes.get(backend) ?? []), outcome]);
-      }
-    }
-    for (const [backend, all] of outcomes) {
-      const of = (key: keyof Outcome): string => median(all.map((one) => one[key])).toFixed(1);
-      process.stdout.write(
-        `${pool} pool, ${String(writers).padStart(2)} writers, ${backend.padEnd(8)} ` +
-          `p50 ${of('p50Us')} us, p99 ${of('p99Us')} us, ${of('perSecond')}/s, ` +
-          `cpu ${of('threadUs')} us thread, ${of('processUs')} us process\n`,
-      );
-    }
-  }
+for (const pool of pools) {
+  for (const writers of writerCounts) await compare(pool, writers);
 }
 process.exit(0);

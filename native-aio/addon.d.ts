@@ -27,8 +27,13 @@ export declare class DurableWriter {
    * Starts a durable write of all of `source` and returns its ticket. `source` must not be changed before its
    * completion; it may be dropped, but not transferred. `descriptor` must stay open until then. Throws when
    * maxInFlight() writes are in flight, and for good once the kernel refused a submission.
+   *
+   * `separateSync`, for io_uring: write and sync are two requests of one submission, the second linked behind the
+   * first, instead of one with both. For a direct write to a device that needs a flush after it: the kernel ends such
+   * a request on a thread of the processor that the device interrupts, after whatever runs there. A write that was
+   * taken in part is durable only with its rest then.
    */
-  write(descriptor: number, source: Uint8Array, position: number): number
+  write(descriptor: number, source: Uint8Array, position: number, separateSync: boolean): number
   /** Waits for the writes in flight, without calling back, and frees everything. Idempotent. */
   close(): void
 }

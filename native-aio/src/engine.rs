@@ -104,19 +104,12 @@ impl Engine {
     /// Starts one write; its ticket comes back with the completion. `source` is kept alive until then.
     ///
     /// # Safety
-    /// `source` is the JavaScript value that owns `bytes`.
-    pub unsafe fn write(
-        &mut self,
-        file: i32,
-        source: sys::napi_value,
-        bytes: *const u8,
-        length: u32,
-        position: u64,
-    ) -> io::Result<u32> {
+    /// `source` is the JavaScript value that owns the bytes of `request`, whose ticket is given here.
+    pub unsafe fn write(&mut self, source: sys::napi_value, request: Request) -> io::Result<u32> {
         let Some(ticket) = self.free_tickets.pop() else {
             return Err(io::Error::other("too many writes in flight"));
         };
-        let request = Request { ticket, file, bytes, length, position };
+        let request = Request { ticket, ..request };
         let submitted = match &mut self.backend {
             // SAFETY: pinned below, before anything can run that would free the bytes.
             Backend::Ring(ring) => unsafe { ring.submit(&request) },

@@ -15,6 +15,7 @@ use engine::{Callbacks, Engine, Slot, MAX_IN_FLIGHT};
 use napi::bindgen_prelude::{Env, Error, JsValue, Result, Status, Unknown};
 use napi::sys;
 use napi_derive::napi;
+use request::Request;
 use std::ffi::c_void;
 use std::io;
 use std::ptr::null_mut;
@@ -112,6 +113,11 @@ impl DurableWriter {
     /// Starts a durable write of all of `source` and returns its ticket. `source` must not be changed before its
     /// completion; it may be dropped, but not transferred. `descriptor` must stay open until then. Throws when
     /// maxInFlight() writes are in flight, and for good once the kernel refused a submission.
+    ///
+    /// `separateSync`, for io_uring: write and sync are two requests of one submission, the second linked behind the
+    /// first, instead of one with both. For a direct write to a device that needs a flush after it: the kernel ends such
+    /// a request on a thread of the processor that the device interrupts, after whatever runs there. A write that was
+    /// taken in part is durable only with its rest then.
     #[napi]
     pub fn write(
         &self,
@@ -119,6 +125,7 @@ impl DurableWriter {
         descriptor: i32,
         #[napi(ts_arg_type = "Uint8Array")] source: Unknown,
         position: f64,
+        separate_sync: bool,
     ) -> Result<u32> {
         let engine = self.slot.get();
         if engine.is_null() {
@@ -131,10 +138,16 @@ impl DurableWriter {
         if !(0.0..=MAX_POSITION).contains(&position) || position.fract() != 0.0 {
             return Err(Error::new(Status::InvalidArg, "the position is not a byte of a file"));
         }
+        let request = Request {
+            ticket: 0,
+            file: descriptor,
+            bytes,
+            length: length as u32,
+            position: position as u64,
+            separate_sync,
+        };
         // SAFETY: the engine is open (its slot is set), and `source` owns `bytes`.
-        let started =
-            unsafe { (*engine).write(descriptor, source.raw(), bytes, length as u32, position as u64) };
-        started.map_err(io_error)
+        unsafe { (*engine).write(source.raw(), request) }.map_err(io_error)
     }
 
     /// Waits for the writes in flight, without calling back, and frees everything. Idempotent.

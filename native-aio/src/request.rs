@@ -10,6 +10,8 @@ pub struct Request {
     pub bytes: *const u8,
     pub length: u32,
     pub position: u64,
+    /// For the ring: the sync is a request of its own, linked behind the write. The thread has no use for it.
+    pub separate_sync: bool,
 }
 
 // SAFETY: the bytes are only read, and whoever made the request keeps them alive until its completion.

@@ -1,37 +1,55 @@
 //! Durable writes through one io_uring. Knows nothing of Node: unit tests drive it directly.
 
 use crate::request::{Completion, Request};
-use io_uring::{opcode, types, EnterFlags, IoUring, Probe};
+use io_uring::{opcode, squeue, types, EnterFlags, IoUring, Probe};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
-/// The write reaches stable storage before it completes (`pwritev2` with `RWF_DSYNC`): data and sync in one
-/// request cost half the CPU of a linked write and fdatasync.
+/// The write reaches stable storage before it completes (`pwritev2` with `RWF_DSYNC`).
 const DURABLE: i32 = libc::RWF_DSYNC;
 
 /// How often the kernel is asked again when it has no memory for a request right now.
 const SUBMIT_ATTEMPTS: usize = 16;
 
+/// What a completion carries: a number that is never used again, whether it is of the sync, and the ticket.
+const TICKET_BITS: u32 = 16;
+const SYNC: u64 = 1 << TICKET_BITS;
+const NUMBER_SHIFT: u32 = TICKET_BITS + 1;
+
 pub struct Ring {
     ring: IoUring,
+    /// The write in flight of each ticket. A completion that belongs to none of them is of no interest.
+    writes: Vec<Option<InFlight>>,
     in_flight: usize,
+    last_number: u64,
+    /// A write of a link completes only when it fails.
+    has_links: bool,
     /// The kernel refused an entry that is still in the queue: nothing may be submitted any more, since its
     /// bytes are not kept alive.
     broken: bool,
 }
 
+#[derive(Clone, Copy)]
+struct InFlight {
+    number: u64,
+    length: u32,
+}
+
 impl Ring {
-    /// Fails where the kernel or a container's seccomp profile forbids io_uring.
-    pub fn new(entries: u32) -> io::Result<Self> {
-        // Flags 0 on purpose: with DEFER_TASKRUN the ring's descriptor never becomes readable, and then the
-        // event loop would wait for ever.
-        let ring = IoUring::builder().dontfork().build(entries)?;
+    /// For tickets below `tickets`. Fails where the kernel or a container's seccomp profile forbids io_uring.
+    pub fn new(tickets: u32) -> io::Result<Self> {
+        // Flags 0 on purpose. With DEFER_TASKRUN the ring's descriptor never becomes readable, and the event loop
+        // would wait for ever; with COOP_TASKRUN a sync would wait behind its write until JavaScript is done.
+        let ring = IoUring::builder().dontfork().build(2 * tickets)?;
         let mut probe = Probe::new();
         ring.submitter().register_probe(&mut probe)?;
         if !probe.is_supported(opcode::Write::CODE) {
             return Err(io::Error::from_raw_os_error(libc::ENOSYS));
         }
-        Ok(Ring { ring, in_flight: 0, broken: false })
+        let has_links =
+            ring.params().is_feature_skip_cqe_on_success() && probe.is_supported(opcode::Fsync::CODE);
+        let writes = vec![None; tickets as usize];
+        Ok(Ring { ring, writes, in_flight: 0, last_number: 0, has_links, broken: false })
     }
 
     /// Becomes readable when a write has completed.
@@ -42,31 +60,44 @@ impl Ring {
     /// Hands one write to the kernel.
     ///
     /// # Safety
-    /// The bytes of `request` must stay where they are until its completion was drained.
+    /// The bytes of `request` must stay where they are until its completion was drained. No other write in flight
+    /// has its ticket.
     pub unsafe fn submit(&mut self, request: &Request) -> io::Result<()> {
-        let entry = opcode::Write::new(types::Fd(request.file), request.bytes, request.length)
-            .offset(request.position)
-            .rw_flags(DURABLE)
-            .build()
-            .user_data(u64::from(request.ticket));
         if self.broken {
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
-        // SAFETY: the caller keeps the bytes alive; the queue holds a copy of the entry.
-        unsafe { self.ring.submission().push(&entry) }
-            .map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))?;
+        self.last_number += 1;
+        let data = self.last_number << NUMBER_SHIFT | u64::from(request.ticket);
+        let file = types::Fd(request.file);
+        let write = opcode::Write::new(file, request.bytes, request.length).offset(request.position);
+        let pushed = if request.separate_sync && self.has_links {
+            let link = squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS;
+            let write = write.build().user_data(data).flags(link);
+            let sync = opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC);
+            // SAFETY: the caller keeps the bytes alive; the queue holds copies of the entries.
+            unsafe { self.ring.submission().push_multiple(&[write, sync.build().user_data(data | SYNC)]) }
+        } else {
+            // SAFETY: as above.
+            unsafe { self.ring.submission().push(&write.rw_flags(DURABLE).build().user_data(data)) }
+        };
+        pushed.map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))?;
         if let Err(error) = self.hand_over() {
             self.broken = true;
             return Err(error);
         }
+        self.writes[request.ticket as usize] =
+            Some(InFlight { number: self.last_number, length: request.length });
         self.in_flight += 1;
         Ok(())
     }
 
+    /// All that is in the queue, at once: a sync that came after its write was gone would not wait for it.
     fn hand_over(&mut self) -> io::Result<()> {
+        let queued = self.ring.submission().len();
         for attempt in 1.. {
             match self.ring.submit() {
-                Ok(_) => break,
+                Ok(taken) if taken == queued => break,
+                Ok(_) => return Err(io::Error::from_raw_os_error(libc::EIO)),
                 Err(error) if attempt < SUBMIT_ATTEMPTS && is_passing(&error) => {}
                 Err(error) => return Err(error),
             }
@@ -77,8 +108,16 @@ impl Ring {
     /// Calls `completed` for each write that is done. Never blocks.
     pub fn drain(&mut self, mut completed: impl FnMut(Completion)) {
         for entry in self.ring.completion() {
+            let data = entry.user_data();
+            let ticket = (data & (SYNC - 1)) as u32;
+            let slot = &mut self.writes[ticket as usize];
+            // What is left of a link that failed before must not be taken for the ticket's next write.
+            let Some(write) = slot.filter(|write| write.number == data >> NUMBER_SHIFT) else { continue };
+            *slot = None;
             self.in_flight -= 1;
-            completed(Completion { ticket: entry.user_data() as u32, result: entry.result() });
+            let synced = data & SYNC != 0 && entry.result() >= 0;
+            let result = if synced { write.length as i32 } else { entry.result() };
+            completed(Completion { ticket, result });
         }
     }
 
@@ -122,12 +161,7 @@ mod tests {
         let arena = Arena::new(8192).unwrap();
         arena.fill(7);
         unsafe { ring.submit(&write_request(&file, &arena, 4096, 1)).unwrap() };
-        let mut seen = Vec::new();
-        while seen.is_empty() {
-            ring.ring.submit_and_wait(1).unwrap();
-            ring.drain(|completion| seen.push((completion.ticket, completion.result)));
-        }
-        assert_eq!(seen, [(1, 8192)]);
+        assert_eq!(results_of(&mut ring), [(1, 8192)]);
         let content = std::fs::read(&path).unwrap();
         assert_eq!(content.len(), 4096 + 8192);
         assert!(content[4096..].iter().all(|&byte| byte == 7));
@@ -138,14 +172,57 @@ mod tests {
     fn an_error_is_a_completion_with_a_negative_result() {
         let Ok(mut ring) = Ring::new(8) else { return };
         let arena = Arena::new(4096).unwrap();
-        let request = Request { ticket: 9, file: -1, bytes: arena.address(), length: 4096, position: 0 };
-        unsafe { ring.submit(&request).unwrap() };
-        let mut results = Vec::new();
-        while results.is_empty() {
-            ring.ring.submit_and_wait(1).unwrap();
-            ring.drain(|completion| results.push(completion.result));
+        let (bytes, length) = (arena.address(), 4096);
+        for separate_sync in [false, true] {
+            let request = Request { ticket: 5, file: -1, bytes, length, position: 0, separate_sync };
+            unsafe { ring.submit(&request).unwrap() };
+            assert_eq!(results_of(&mut ring), [(5, -libc::EBADF)]);
         }
-        assert_eq!(results, [-libc::EBADF]);
+    }
+
+    #[test]
+    fn a_write_with_a_sync_of_its_own_completes_once() {
+        let Ok(mut ring) = Ring::new(8) else { return };
+        let (path, file) = direct_file("link");
+        let arena = Arena::new(8192).unwrap();
+        for number in 1..=100 {
+            arena.fill(number);
+            let position = u64::from(number) * 8192;
+            let request = Request { separate_sync: true, ..write_request(&file, &arena, position, 3) };
+            unsafe { ring.submit(&request).unwrap() };
+            assert_eq!(results_of(&mut ring), [(3, 8192)]);
+            let content = std::fs::read(&path).unwrap();
+            assert!(content[position as usize..].iter().all(|&byte| byte == number));
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+
+    /// What is left of a link that failed may complete later: it is of no write that came after.
+    #[test]
+    fn a_failed_link_says_nothing_of_the_next_write_with_its_ticket() {
+        let Ok(mut ring) = Ring::new(8) else { return };
+        let (path, file) = direct_file("failed-link");
+        let arena = Arena::new(4096).unwrap();
+        for round in 0..100 {
+            let good = Request { separate_sync: true, ..write_request(&file, &arena, round * 4096, 0) };
+            let bad = Request { file: -1, separate_sync: true, ..write_request(&file, &arena, 0, 0) };
+            unsafe { ring.submit(&bad).unwrap() };
+            assert_eq!(results_of(&mut ring), [(0, -libc::EBADF)]);
+            unsafe { ring.submit(&good).unwrap() };
+            assert_eq!(results_of(&mut ring), [(0, 4096)]);
+        }
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 100 * 4096);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    /// The completions of the next wake-up that has any.
+    fn results_of(ring: &mut Ring) -> Vec<(u32, i32)> {
+        let mut seen = Vec::new();
+        while seen.is_empty() {
+            ring.ring.submit_and_wait(1).unwrap();
+            ring.drain(|completion| seen.push((completion.ticket, completion.result)));
+        }
+        seen
     }
 
     #[test]

@@ -19,5 +19,12 @@ pub fn direct_file(name: &str) -> (PathBuf, File) {
 
 /// Writes the whole arena at `position`.
 pub fn write_request(file: &File, arena: &Arena, position: u64, ticket: u32) -> Request {
-    Request { ticket, file: file.as_raw_fd(), bytes: arena.address(), length: arena.size() as u32, position }
+    Request {
+        ticket,
+        file: file.as_raw_fd(),
+        bytes: arena.address(),
+        length: arena.size() as u32,
+        position,
+        separate_sync: false,
+    }
 }

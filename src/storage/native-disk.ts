@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
 import { markAsUntransferable } from 'node:worker_threads';
+import { needsFlush } from './device-cache.ts';
 import type { Disk, LogFile, ReadableFile, WritableFile } from './disk.ts';
 import { blockBytes } from './disk.ts';
 import { DiskFullError } from './errors.ts';
@@ -35,9 +36,11 @@ export class NativeDisk implements Disk {
   }
 
   async openLog(path: string): Promise<LogFile> {
-    return new NativeLogFile(path, await openDirect(path), (descriptor, source, offset) =>
-      this.#write(descriptor, source, offset),
-    );
+    return new NativeLogFile(path, await openDirect(path), (request, settle) => {
+      const { descriptor, source, position, separateSync } = request;
+      const ticket = this.#writer.write(descriptor, source, position, separateSync);
+      this.#waiting[ticket] = settle;
+    });
   }
 
   allocate(sizeBytes: number): Buffer {
@@ -80,13 +83,6 @@ export class NativeDisk implements Disk {
     return this.#node.syncDirectory(directory);
   }
 
-  /** Resolves to the number of bytes written or a negative errno. */
-  #write(descriptor: number, source: Uint8Array, offset: number): Promise<number> {
-    return new Promise((resolve) => {
-      this.#waiting[this.#writer.write(descriptor, source, offset)] = resolve;
-    });
-  }
-
   #complete(completions: Int32Array, count: number): void {
     for (let at = 0; at < count * 2; at += 2) {
       const ticket = completions[at] as number;
@@ -97,41 +93,60 @@ export class NativeDisk implements Disk {
   }
 }
 
-type Write = (descriptor: number, source: Uint8Array, offset: number) => Promise<number>;
+interface WriteRequest {
+  readonly descriptor: number;
+  readonly source: Uint8Array;
+  readonly position: number;
+  readonly separateSync: boolean;
+}
+
+/** Starts a write; `settle` hears the number of bytes written or a negative errno. */
+type StartWrite = (request: WriteRequest, settle: Settle) => void;
+
+/** An open file, and how it is written to. */
+interface Opened {
+  readonly descriptor: number;
+  readonly direct: boolean;
+  readonly separateSync: boolean;
+}
 
 class NativeLogFile implements LogFile {
   readonly #path: string;
-  readonly #write: Write;
-  #descriptor: number;
-  #direct = true;
+  readonly #start: StartWrite;
+  #opened: Opened;
 
-  constructor(path: string, descriptor: number, write: Write) {
+  constructor(path: string, opened: Opened, start: StartWrite) {
     this.#path = path;
-    this.#descriptor = descriptor;
-    this.#write = write;
+    this.#opened = opened;
+    this.#start = start;
   }
 
-  async writeDurably(source: Uint8Array, offset: number): Promise<void> {
-    for (let written = 0; written < source.length; ) {
-      const rest = written === 0 ? source : source.subarray(written);
-      const result = await this.#write(this.#descriptor, rest, offset + written);
-      // The kernel may take a part, most often just before it runs out of space.
-      if (result > 0 && result % blockBytes === 0) written += result;
-      else if (result === refused && this.#direct) await this.#throughPageCache();
-      else throw failureOf(this.#path, result);
-    }
+  writeDurably(source: Uint8Array, offset: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const settle = (result: number): void => {
+        // The kernel may take a part, most often just before it runs out of space.
+        if (result === source.length) resolve();
+        else if (result > 0 && result % blockBytes === 0 && result < source.length) {
+          this.writeDurably(source.subarray(result), offset + result).then(resolve, reject);
+        } else if (result === refused && this.#opened.direct) {
+          const again = (): Promise<void> => this.writeDurably(source, offset);
+          this.#throughPageCache().then(again).then(resolve, reject);
+        } else reject(failureOf(this.#path, result));
+      };
+      const { descriptor, separateSync } = this.#opened;
+      this.#start({ descriptor, source, position: offset, separateSync }, settle);
+    });
   }
 
   close(): Promise<void> {
-    return closeDescriptor(this.#path, this.#descriptor);
+    return closeDescriptor(this.#path, this.#opened.descriptor);
   }
 
   /** Some file systems open a file for direct I/O and then refuse every write: nothing was written. */
   async #throughPageCache(): Promise<void> {
-    const descriptor = await openDescriptor(this.#path, constants.O_WRONLY);
-    await closeDescriptor(this.#path, this.#descriptor);
-    this.#descriptor = descriptor;
-    this.#direct = false;
+    const opened = await openBuffered(this.#path);
+    await closeDescriptor(this.#path, this.#opened.descriptor);
+    this.#opened = opened;
   }
 }
 
@@ -139,13 +154,19 @@ class NativeLogFile implements LogFile {
 const refused = -22;
 
 /** Direct where the file system knows it; through the page cache, as durably, where it does not. */
-async function openDirect(path: string): Promise<number> {
+async function openDirect(path: string): Promise<Opened> {
   try {
-    return await openDescriptor(path, constants.O_WRONLY | constants.O_DIRECT);
+    const descriptor = await openDescriptor(path, constants.O_WRONLY | constants.O_DIRECT);
+    return { descriptor, direct: true, separateSync: await needsFlush(descriptor) };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EINVAL') throw error;
-    return openDescriptor(path, constants.O_WRONLY);
+    return openBuffered(path);
   }
+}
+
+async function openBuffered(path: string): Promise<Opened> {
+  const descriptor = await openDescriptor(path, constants.O_WRONLY);
+  return { descriptor, direct: false, separateSync: false };
 }
 
 /** `result` is a negative errno, or a count that no direct write can end with. */

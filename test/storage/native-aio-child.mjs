@@ -9,13 +9,14 @@ import { Worker } from 'node:worker_threads';
 const { addon } = createRequire(import.meta.url)('../../native-aio/index.js');
 const blockBytes = 4096;
 const [name, backend, path] = process.argv.slice(2);
+const separateSync = backend === 'separate sync';
 
 /** A writer on `path` whose writes resolve to their results. */
 function openWriter(onResult = () => {}) {
   const completions = new Int32Array(addon.maxInFlight() * 2);
   const waiting = new Map();
   const writer = new addon.DurableWriter(
-    backend === 'io_uring',
+    backend !== 'thread',
     (count) => {
       for (let at = 0; at < count * 2; at += 2) {
         const resolve = waiting.get(completions[at]);
@@ -28,9 +29,11 @@ function openWriter(onResult = () => {}) {
   );
   const file = openSync(path, constants.O_WRONLY | constants.O_DIRECT);
   return {
-    start: (source, position) => writer.write(file, source, position),
+    start: (source, position) => writer.write(file, source, position, separateSync),
     write: (source, position) =>
-      new Promise((resolve) => waiting.set(writer.write(file, source, position), resolve)),
+      new Promise((resolve) =>
+        waiting.set(writer.write(file, source, position, separateSync), resolve),
+      ),
     close: () => writer.close(),
   };
 }

@@ -7,8 +7,10 @@ import { loadNativeAddon } from '../../src/storage/native-addon.ts';
 import { openDisk } from '../../src/storage/open-disk.ts';
 
 const { addon, reason } = loadNativeAddon();
+const ringObstacle = addon === undefined ? reason : (addon.ioUringObstacle() ?? undefined);
 const backends = {
-  io_uring: addon === undefined ? reason : (addon.ioUringObstacle() ?? undefined),
+  io_uring: ringObstacle,
+  'separate sync': ringObstacle,
   thread: reason,
 };
 
