@@ -4,6 +4,7 @@ import type { Gateway } from '../gateway/gateway.ts';
 import type { Output } from '../gateway/output.ts';
 import type { Session } from '../gateway/session.ts';
 import { readNow } from './read-now.ts';
+import { readOrdinarily, readStatically } from './static-reads.ts';
 
 /** What to do with a connection that turned out to come from another server. */
 export type AdoptPeer = (socket: Socket, id: bigint, address: string, rest: Buffer) => void;
@@ -18,24 +19,29 @@ export class ClientConnection implements Output {
   readonly #adoptPeer: AdoptPeer;
   #listening = true;
   #receivedAt = performance.now();
-  readonly #onData = (bytes: Buffer): void => {
-    this.#receivedAt = performance.now();
-    this.#session.receive(bytes);
-  };
   readonly #onDrain = (): void => this.#session.drained();
   readonly #onError: (error: Error) => void;
   readonly #onClose = (): void => this.#session.close();
 
-  constructor(socket: Socket, gateway: Gateway, adoptPeer: AdoptPeer, logger: Logger) {
-    this.#socket = socket;
+  /** @param accepted with `pauseOnConnect`; not to be used any more: see `socket` */
+  constructor(accepted: Socket, gateway: Gateway, adoptPeer: AdoptPeer, logger: Logger) {
     this.#adoptPeer = adoptPeer;
     this.#session = gateway.accept(this);
+    const socket = readStatically(accepted, (bytes) => {
+      this.#receivedAt = performance.now();
+      this.#session.receive(bytes);
+    });
+    this.#socket = socket;
     // Resets and broken pipes are how clients leave; `close` follows.
     this.#onError = (error) => logger.debug({ err: error }, 'client connection failed');
-    socket.on('data', this.#onData);
     socket.on('drain', this.#onDrain);
     socket.on('error', this.#onError);
     socket.on('close', this.#onClose);
+  }
+
+  /** The socket that carries the connection. */
+  get socket(): Socket {
+    return this.#socket;
   }
 
   /** When something was last received, on the clock of `performance.now`. */
@@ -74,12 +80,10 @@ export class ClientConnection implements Output {
   }
 
   becomePeer(id: bigint, address: string, rest: Buffer): void {
-    const socket = this.#socket;
-    socket.pause();
-    socket.off('data', this.#onData).off('drain', this.#onDrain).off('close', this.#onClose);
+    this.#socket.removeAllListeners('data').off('drain', this.#onDrain).off('close', this.#onClose);
+    const socket = readOrdinarily(this.#socket);
     // Until the new owner listens an error must not be one that nobody handles.
+    socket.on('error', () => {});
     this.#adoptPeer(socket, id, address, rest);
-    socket.off('error', this.#onError);
-    if (!socket.destroyed) socket.on('error', () => {});
   }
 }

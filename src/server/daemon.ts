@@ -238,12 +238,14 @@ export class Daemon {
     if (!this.#stopping.signal.aborted) await this.#directory.markJoining(false);
   }
 
-  #accept(socket: Socket): void {
+  #accept(accepted: Socket): Socket {
     const adopt = (peer: Socket, id: bigint, address: string, rest: Buffer): void =>
       this.#raft.adoptPeer(peer, { id: id as ServerId, address }, rest);
-    const connection = new ClientConnection(socket, this.#gateway, adopt, this.#parts.logger);
+    const connection = new ClientConnection(accepted, this.#gateway, adopt, this.#parts.logger);
+    const { socket } = connection;
     this.#connections.add(connection);
     socket.once('close', () => this.#connections.delete(connection));
+    return socket;
   }
 
   /** The others need no election when the leader that goes names its successor. True when there are others. */

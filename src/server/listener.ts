@@ -17,7 +17,8 @@ const BACKLOG = 4096;
 export interface ListenerParts {
   readonly address: string;
   readonly maxConnections: number;
-  readonly onConnection: (socket: Socket) => void;
+  /** Gets a paused socket; returns the one that carries the connection from now on. */
+  readonly onConnection: (accepted: Socket) => Socket;
   readonly logger: Logger;
 }
 
@@ -34,10 +35,9 @@ export class Listener {
       noDelay: true,
       keepAlive: true,
       keepAliveInitialDelay: KEEP_ALIVE_DELAY_MS,
+      pauseOnConnect: true,
     });
-    this.#server.maxConnections = parts.maxConnections;
     this.#server.on('connection', (socket) => this.#accepted(socket));
-    this.#server.on('drop', () => this.#warn('too many connections: see --max-connections', {}));
   }
 
   /** Connections that are open. */
@@ -74,10 +74,15 @@ export class Listener {
     clearTimeout(timer);
   }
 
-  #accepted(socket: Socket): void {
+  #accepted(accepted: Socket): void {
+    if (this.#sockets.size >= this.#parts.maxConnections) {
+      accepted.destroy();
+      this.#warn('too many connections: see --max-connections', {});
+      return;
+    }
+    const socket = this.#parts.onConnection(accepted);
     this.#sockets.add(socket);
     socket.once('close', () => this.#sockets.delete(socket));
-    this.#parts.onConnection(socket);
   }
 
   #warn(message: string, fields: Record<string, unknown>): void {

@@ -1,0 +1,79 @@
+import { Socket } from 'node:net';
+
+/**
+ * Reading into memory that stays, instead of 64 KiB that Node allocates for each read and shrinks afterwards: a
+ * quarter of what a small request costs. Node offers it (`onread`) for sockets that dial; an accepted one gets it by
+ * moving its handle to a new socket. That rests on `socket._handle`, which is no public interface (Node 20 to 24 have
+ * it): everything that touches it is in this file, and where it does not work sockets are read the ordinary way.
+ */
+
+/** The kernel's socket as Node wraps it: asked only whether it can do what is wanted. */
+interface Handle {
+  readonly useUserBuffer?: unknown;
+}
+
+interface Inside {
+  _handle?: Handle | null;
+}
+
+/** One for all connections: what is read is consumed before the next read, by whatever socket. */
+const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
+
+/** Small reads are copied next to each other: one allocation for many. */
+const slabBytes = 64 * 1024;
+let slab = Buffer.allocUnsafeSlow(slabBytes);
+let slabEnd = 0;
+
+/** A copy of the first `count` bytes read, for whoever keeps them. */
+function kept(count: number): Buffer {
+  if (count > slabBytes / 4) return Buffer.from(readBuffer.subarray(0, count));
+  if (slabEnd + count > slabBytes) {
+    slab = Buffer.allocUnsafeSlow(slabBytes);
+    slabEnd = 0;
+  }
+  const start = slabEnd;
+  slabEnd += count;
+  readBuffer.copy(slab, start, 0, count);
+  return slab.subarray(start, slabEnd);
+}
+
+/**
+ * The socket to go on with in place of `accepted`, which was accepted with `pauseOnConnect` and is not used any more.
+ * Calls `receive` with everything that arrives, from now on; the bytes are the callee's.
+ */
+export function readStatically(accepted: Socket, receive: (bytes: Buffer) => void): Socket {
+  const handle = takeHandle(accepted);
+  if (handle === undefined) {
+    accepted.on('data', receive);
+    accepted.resume();
+    return accepted;
+  }
+  const onread = {
+    buffer: readBuffer,
+    callback(count: number): boolean {
+      receive(kept(count));
+      return true;
+    },
+  };
+  // Node knows these options, its types only for sockets that dial.
+  return new Socket({ handle, onread, readable: true, writable: true } as object);
+}
+
+/** An ordinary socket in place of one of `readStatically`, for another owner: nothing is read from it yet. */
+export function readOrdinarily(socket: Socket): Socket {
+  socket.pause();
+  const handle = takeHandle(socket);
+  if (handle === undefined) return socket;
+  // Its owner hears `close` and forgets it; the connection is not touched.
+  socket.destroy();
+  const options = { handle, pauseOnCreate: true, readable: true, writable: true };
+  return new Socket(options as object);
+}
+
+function takeHandle(socket: Socket): Handle | undefined {
+  const inside = socket as unknown as Inside;
+  const handle = inside._handle;
+  if (typeof handle?.useUserBuffer !== 'function') return undefined;
+  inside._handle = null;
+  return handle;
+}
