@@ -1,6 +1,7 @@
 import { channels } from '../base/channels.ts';
 import type { Timer } from '../base/clock.ts';
 import { DqliteError, type ErrorName, WireError } from '../base/errors.ts';
+import type { Instant } from '../base/ids.ts';
 import { type Frame, Framer, type ProtocolVersion } from '../protocol/framer.ts';
 import { decodeRequest } from '../protocol/requests.ts';
 import { type Response, responses } from '../protocol/responses.ts';
@@ -240,7 +241,7 @@ export class Session {
       }
       const frame = this.#framer.next();
       if (frame === undefined) return;
-      this.task.start(this.#serve(frame));
+      this.#serve(frame);
     }
   }
 
@@ -277,18 +278,40 @@ export class Session {
     }
   }
 
-  *#serve(frame: Frame): Steps {
+  /** Most requests are answered here and now; the story of one that has to wait goes on as a task. */
+  #serve(frame: Frame): void {
     this.#idleTimer?.cancel();
     this.#database?.startRequest();
     const startedAt = channels.request.hasSubscribers ? this.gateway.clock.now() : undefined;
     let kind: string = 'unrecognized';
+    let steps: Steps | undefined;
     let failed = false;
     try {
       const request = decodeRequest(frame);
       if (request.kind === 'unrecognized') throw DqliteError.of(request.error);
       kind = request.kind;
-      const steps = handle(this, request);
-      if (steps !== undefined) yield* steps;
+      steps = handle(this, request);
+    } catch (error) {
+      if (error instanceof WireError) {
+        this.end();
+        return;
+      }
+      failed = true;
+      steps = this.#fail(error);
+    }
+    if (steps === undefined) this.#served(kind, startedAt, failed);
+    else this.task.start(this.#serveSteps(steps, kind, startedAt, failed));
+  }
+
+  *#serveSteps(
+    steps: Steps,
+    kind: string,
+    startedAt: Instant | undefined,
+    failing: boolean,
+  ): Steps {
+    let failed = failing;
+    try {
+      yield* steps;
     } catch (error) {
       if (error instanceof WireError) {
         this.end();
@@ -297,6 +320,10 @@ export class Session {
       failed = true;
       yield* this.#fail(error);
     }
+    this.#served(kind, startedAt, failed);
+  }
+
+  #served(kind: string, startedAt: Instant | undefined, failed: boolean): void {
     if (this.#ended) return;
     this.#watchTransaction();
     if (startedAt === undefined) return;

@@ -42,6 +42,22 @@ export class ByteQueue {
     return joined;
   }
 
+  /** The 32-bit number, little-endian, that is `offset` bytes ahead; undefined while it is not there. */
+  peekUint32(offset: number): number | undefined {
+    if (this.#length < offset + 4) return undefined;
+    const first = this.#chunks[0];
+    const at = this.#offset + offset;
+    if (first !== undefined && at + 4 <= first.length) return first.readUInt32LE(at);
+    return this.peek(offset + 4)?.readUInt32LE(offset);
+  }
+
+  /** Removes the next `size` bytes. There must be as many. */
+  skip(size: number): void {
+    const first = this.#chunks[0];
+    if (first === undefined || first.length - this.#offset < size) this.take(size);
+    else this.#skip(first, size);
+  }
+
   /** Removes the next `size` bytes; a view when they came in one piece. There must be as many. */
   take(size: number): Buffer {
     assert(size <= this.#length, 'more bytes taken than there are');

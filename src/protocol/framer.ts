@@ -56,11 +56,11 @@ export class Framer {
    * @throws WireError when its header cannot be one
    */
   next(): Frame | undefined {
-    const header = this.#completeHeader();
-    if (header === undefined) return undefined;
-    this.#queue.take(wordBytes);
-    const body = this.#queue.take(bodyBytesOf(header));
-    return { type: header[4] ?? 0, schema: header[5] ?? 0, body };
+    const bodyBytes = this.#completeBody();
+    if (bodyBytes === undefined) return undefined;
+    const tag = this.#queue.peekUint32(4) ?? 0;
+    this.#queue.skip(wordBytes);
+    return { type: tag & 0xff, schema: (tag >>> 8) & 0xff, body: this.#queue.take(bodyBytes) };
   }
 
   /**
@@ -69,7 +69,8 @@ export class Framer {
    * @throws WireError when its header cannot be one
    */
   peekType(): number | undefined {
-    return this.#completeHeader()?.[4];
+    if (this.#completeBody() === undefined) return undefined;
+    return (this.#queue.peekUint32(4) ?? 0) & 0xff;
   }
 
   /** Removes all bytes that no message took: behind CONNECT they are no longer messages of this protocol. */
@@ -77,18 +78,16 @@ export class Framer {
     return this.#queue.take(this.#queue.length);
   }
 
-  #completeHeader(): Buffer | undefined {
-    const header = this.#queue.peek(wordBytes);
-    if (header === undefined) return undefined;
-    const size = wordBytes + bodyBytesOf(header);
-    if (size === wordBytes) throw new WireError('a message without a body');
+  /** Length of the next message's body, when it is there whole. */
+  #completeBody(): number | undefined {
+    const words = this.#queue.peekUint32(0);
+    if (words === undefined || this.#queue.length < wordBytes) return undefined;
+    const bodyBytes = words * wordBytes;
+    const size = wordBytes + bodyBytes;
+    if (bodyBytes === 0) throw new WireError('a message without a body');
     if (size > this.#maxMessageBytes) {
       throw new WireError(`a message of ${size} bytes, more than ${this.#maxMessageBytes}`);
     }
-    return this.#queue.length < size ? undefined : header;
+    return this.#queue.length < size ? undefined : bodyBytes;
   }
-}
-
-function bodyBytesOf(header: Buffer): number {
-  return header.readUInt32LE(0) * wordBytes;
 }

@@ -157,5 +157,6 @@ function bindOne(sink: ParameterSink, index: number, code: number, from: Reader)
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {
+  if (bytes instanceof Buffer) return bytes;
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }

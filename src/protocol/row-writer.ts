@@ -1,20 +1,26 @@
 import { assert } from '../base/assert.ts';
-import { blob, count64, float64, int64, textBytes } from './kinds.ts';
+import { blob, count64, textBytes } from './kinds.ts';
 import { rowHeaderBytes, rowsMarker, rowsType, setRowType } from './rows.ts';
 import { endMessage, startMessage } from './table.ts';
 import { valueCode } from './values.ts';
 import { Writer, wordBytes } from './words.ts';
 
-/** Where the values of a row come from: a statement after `step` returned true. Columns count from 0. */
-export interface RowSource {
+/** Where the columns of a result are described. Columns count from 0. */
+export interface ColumnSource {
   readonly columnCount: number;
   columnName(column: number): Uint8Array;
   /** As written in the schema; undefined for expressions. */
   columnDeclaredType(column: number): string | undefined;
+}
+
+/** Where the values of a row come from: a statement after `step` returned true. Columns count from 0. */
+export interface RowSource {
+  /** The columns as they are now: the same object while they are the same. */
+  readonly shape: RowShape;
   /** Storage class, numbered as in SQLite. */
   columnType(column: number): number;
-  columnInteger(column: number): bigint;
-  columnFloat(column: number): number;
+  /** Puts an integer, or a float, into the eight bytes at `at`, little-endian. NULL reads as 0. */
+  copyNumber(column: number, target: Buffer, at: number): void;
   /** Text or blob; valid until the next call. */
   columnBytes(column: number): Uint8Array;
 }
@@ -28,6 +34,23 @@ const storageClass = { integer: 1, float: 2, text: 3, blob: 4, null: 5 } as cons
 /** What the declared type of a column changes: how integers, texts and NULLs are marked. */
 type Declared = 'plain' | 'date' | 'boolean';
 
+/** Number, names and declared types of the columns of a result, ready to be written. */
+export class RowShape {
+  /** Number of columns and their names: every message repeats them. */
+  readonly preamble: Buffer;
+  /** For each column. */
+  readonly declared: readonly Declared[];
+
+  constructor(source: ColumnSource) {
+    const columns = Array.from({ length: source.columnCount }, (_, column) => column);
+    const preamble = new Writer(16 * columns.length + wordBytes);
+    count64.write(preamble, columns.length, 0);
+    for (const column of columns) textBytes.write(preamble, source.columnName(column), 0);
+    this.preamble = preamble.takeBytes();
+    this.declared = columns.map((column) => declaredAs(source.columnDeclaredType(column)));
+  }
+}
+
 /**
  * Writes the ROWS messages of one query straight from a statement: `begin`, rows, `end`, until the end is 'done'. End
  * a message with 'part' when it is `full` and another row is there; one without rows may only end with 'done', since
@@ -36,24 +59,17 @@ type Declared = 'plain' | 'date' | 'boolean';
 export class RowWriter {
   readonly #to: Writer;
   readonly #source: RowSource;
-  readonly #declared: readonly Declared[];
-  readonly #codes: Uint8Array;
-  /** Number of columns and their names: every message repeats them. */
-  readonly #preamble: Buffer;
+  readonly #shape: RowShape;
+  readonly #codes: number[];
   #start: number | undefined;
   #rowCount = 0;
 
-  /** Reads number, names and declared types of the columns; should they change later, rows keep to these. */
+  /** Reads the shape of the columns; should it change later, rows keep to this one. */
   constructor(to: Writer, source: RowSource) {
-    const columns = Array.from({ length: source.columnCount }, (_, column) => column);
-    const preamble = new Writer(16 * columns.length + wordBytes);
-    count64.write(preamble, columns.length, 0);
-    for (const column of columns) textBytes.write(preamble, source.columnName(column), 0);
     this.#to = to;
     this.#source = source;
-    this.#declared = columns.map((column) => declaredAs(source.columnDeclaredType(column)));
-    this.#codes = new Uint8Array(columns.length);
-    this.#preamble = preamble.takeBytes();
+    this.#shape = source.shape;
+    this.#codes = this.#shape.declared.map(() => 0);
   }
 
   /** Rows in the message that is open. */
@@ -72,8 +88,9 @@ export class RowWriter {
     this.#start = this.#to.length;
     this.#rowCount = 0;
     startMessage(this.#to, rowsType, 0);
-    const at = this.#to.take(this.#preamble.length);
-    this.#to.bytes.set(this.#preamble, at);
+    const { preamble } = this.#shape;
+    const at = this.#to.take(preamble.length);
+    this.#to.bytes.set(preamble, at);
   }
 
   /** Appends the row that the statement stands on. */
@@ -81,11 +98,13 @@ export class RowWriter {
     const codes = this.#codes;
     const size = rowHeaderBytes(codes.length);
     const headerAt = this.#to.take(size);
-    this.#to.bytes.fill(0, headerAt, headerAt + size);
+    const { bytes } = this.#to;
+    for (let at = headerAt; at < headerAt + size; at++) bytes[at] = 0;
+    const { declared } = this.#shape;
     for (let column = 0; column < codes.length; column++) {
-      const code = codeOf(this.#source.columnType(column), this.#declared[column] ?? 'plain');
+      const code = codeOf(this.#source.columnType(column), declared[column] ?? 'plain');
       codes[column] = code;
-      setRowType(this.#to.bytes, headerAt, column, code);
+      setRowType(bytes, headerAt, column, code);
     }
     for (let column = 0; column < codes.length; column++) this.#value(column, codes[column] ?? 0);
     this.#rowCount++;
@@ -117,17 +136,15 @@ export class RowWriter {
       case valueCode.integer:
       case valueCode.unixTime:
       case valueCode.boolean:
-        // A NULL marked as boolean reads as 0 here, as SQLite converts it.
-        int64.write(to, source.columnInteger(column), 0);
-        break;
       case valueCode.float:
-        float64.write(to, source.columnFloat(column), 0);
+      case valueCode.null: {
+        // A NULL marked as boolean reads as 0, as SQLite converts it.
+        const at = to.take(wordBytes);
+        source.copyNumber(column, to.bytes, at);
         break;
+      }
       case valueCode.blob:
         blob.write(to, source.columnBytes(column), 0);
-        break;
-      case valueCode.null:
-        int64.write(to, 0n, 0);
         break;
       default:
         textBytes.write(to, source.columnBytes(column), 0);

@@ -1,32 +1,52 @@
 import { assert } from '../base/assert.ts';
+import { RowShape } from '../protocol/row-writer.ts';
 import { cStringLength } from '../vfs/linear-memory.ts';
 import { resultCode } from '../vfs/sqlite-codes.ts';
 import type { SqliteConnection } from './connection.ts';
 import { outOfMemory, outOfRange } from './connection-errors.ts';
 import type { PresentedRow } from './connection-pragmas.ts';
 import { type Statement, type StorageClass, storageClass } from './engine.ts';
+import { utf8Encoding, valueFlag, valueFlagMask, valueLayout } from './engines/value-layout.ts';
 
 const nothing = new Uint8Array(0);
 
 /** SQLITE_TRANSIENT: SQLite copies what is bound. */
 const transient = -1;
 
+/** SQLITE_STMTSTATUS_REPREPARE: how often SQLite compiled the statement again, since its schema had changed. */
+const statusReprepare = 5;
+
+/** Storage class of a value that is one thing only, by its flags. */
+const classOfFlags: readonly (StorageClass | undefined)[] = classesByFlag();
+
+function classesByFlag(): (StorageClass | undefined)[] {
+  const classes: (StorageClass | undefined)[] = [];
+  for (const [name, flag] of Object.entries(valueFlag)) {
+    classes[flag] = storageClass[name as keyof typeof valueFlag];
+  }
+  return classes;
+}
+
 /** One `sqlite3_stmt *`. */
 export class SqliteStatement implements Statement {
   readonly readOnly: boolean;
+  readonly parameterCount: number;
   readonly #connection: SqliteConnection;
   /** 0 once finalized. */
   #pointer: number;
+  #shape: RowShape | undefined;
+  /** How often it had been compiled again when the shape was read. */
+  #shapeOf = 0;
+  /** Where the values of the present row are; 0 until somebody asks. */
+  #values = 0;
 
   constructor(connection: SqliteConnection, pointer: number) {
     this.#connection = connection;
     this.#pointer = pointer;
-    this.readOnly = connection.core.build.api.sqlite3_stmt_readonly(pointer) !== 0;
+    const { api } = connection.core.build;
+    this.readOnly = api.sqlite3_stmt_readonly(pointer) !== 0;
+    this.parameterCount = api.sqlite3_bind_parameter_count(pointer);
     connection.statements.add(this);
-  }
-
-  get parameterCount(): number {
-    return this.#api.sqlite3_bind_parameter_count(this.#live);
   }
 
   get columnCount(): number {
@@ -68,6 +88,7 @@ export class SqliteStatement implements Statement {
   step(): boolean {
     const connection = this.#connection;
     const { file, core } = connection;
+    this.#values = 0;
     if (file.idle) {
       connection.refreshSchema();
       file.startsOnHead = !this.readOnly || !connection.autocommit;
@@ -106,8 +127,37 @@ export class SqliteStatement implements Statement {
     return Buffer.from(bytes.buffer, pointer, length).toString();
   }
 
+  get shape(): RowShape {
+    const compiled = this.#api.sqlite3_stmt_status(this.#live, statusReprepare, 0);
+    if (this.#shape === undefined || compiled !== this.#shapeOf) {
+      this.#shape = new RowShape(this);
+      this.#shapeOf = compiled;
+    }
+    return this.#shape;
+  }
+
   columnType(column: number): StorageClass {
-    return this.#api.sqlite3_column_type(this.#live, column) as StorageClass;
+    const value = this.#valueAt(column);
+    return (
+      (value === 0 ? undefined : classOfFlags[this.#flagsOf(value)]) ??
+      (this.#api.sqlite3_column_type(this.#live, column) as StorageClass)
+    );
+  }
+
+  copyNumber(column: number, target: Buffer, at: number): void {
+    const value = this.#valueAt(column);
+    const flags = value === 0 ? 0 : this.#flagsOf(value);
+    const { bytes } = this.#connection.core.build.memory;
+    if (flags === valueFlag.integer || flags === valueFlag.float) {
+      const from = value + valueLayout.numberAt;
+      for (let i = 0; i < 8; i++) target[at + i] = bytes[from + i] ?? 0;
+    } else if (flags === valueFlag.null) {
+      for (let i = 0; i < 8; i++) target[at + i] = 0;
+    } else if (this.columnType(column) === storageClass.float) {
+      target.writeDoubleLE(this.columnFloat(column), at);
+    } else {
+      target.writeBigInt64LE(this.columnInteger(column), at);
+    }
   }
 
   columnInteger(column: number): bigint {
@@ -119,7 +169,26 @@ export class SqliteStatement implements Statement {
   }
 
   columnBytes(column: number): Uint8Array {
+    const value = this.#valueAt(column);
+    const { memory } = this.#connection.core.build;
+    if (value !== 0) {
+      const flags = this.#flagsOf(value);
+      const { view } = memory;
+      const utf8 = view.getUint8(value + valueLayout.encodingAt) === utf8Encoding;
+      if (flags === valueFlag.blob || (flags === valueFlag.text && utf8)) {
+        const pointer = view.getUint32(value + valueLayout.pointerAt, true);
+        const length = view.getInt32(value + valueLayout.lengthAt, true);
+        return memory.bytes.subarray(pointer, pointer + length);
+      }
+    }
+    return this.#convertedBytes(column);
+  }
+
+  /** As SQLite makes them of whatever the value is. */
+  #convertedBytes(column: number): Uint8Array {
     const api = this.#api;
+    // Values may move.
+    this.#values = 0;
     const isText = api.sqlite3_column_type(this.#live, column) === storageClass.text;
     // The text function converts what a UTF-16 database holds. Only after it, the length is right.
     const read = isText ? api.sqlite3_column_text : api.sqlite3_column_blob;
@@ -130,6 +199,19 @@ export class SqliteStatement implements Statement {
       return nothing;
     }
     return this.#connection.core.build.memory.bytes.subarray(pointer, pointer + length);
+  }
+
+  /** Address of a value of the present row; 0 when values have to be asked for. */
+  #valueAt(column: number): number {
+    const { valueStride } = this.#connection.core;
+    if (valueStride === 0) return 0;
+    if (this.#values === 0) this.#values = this.#api.sqlite3_column_value(this.#live, 0) >>> 0;
+    return this.#values + column * valueStride;
+  }
+
+  #flagsOf(value: number): number {
+    const { view } = this.#connection.core.build.memory;
+    return view.getUint16(value + valueLayout.flagsAt, true) & valueFlagMask;
   }
 
   get #api() {
@@ -148,6 +230,7 @@ export class SqliteStatement implements Statement {
 
 /** A statement with the answer already in it: at most one row of one value. */
 export class ConstantStatement implements Statement {
+  #shape: RowShape | undefined;
   readonly parameterCount = 0;
   readonly readOnly = true;
   readonly #row: PresentedRow | undefined;
@@ -201,6 +284,15 @@ export class ConstantStatement implements Statement {
 
   columnDeclaredType(): undefined {
     return undefined;
+  }
+
+  get shape(): RowShape {
+    this.#shape ??= new RowShape(this);
+    return this.#shape;
+  }
+
+  copyNumber(_column: number, target: Buffer, at: number): void {
+    target.writeBigInt64LE(this.columnInteger(), at);
   }
 
   columnType(): StorageClass {

@@ -1,3 +1,4 @@
+import type { RowShape } from '../protocol/row-writer.ts';
 import type { Database, SpeculativeTransaction } from '../vfs/database.ts';
 
 /**
@@ -107,7 +108,11 @@ export interface Statement {
   columnName(column: number): Uint8Array;
   /** Declared type of a plain column reference, as written; undefined for expressions (or a build without it). */
   columnDeclaredType(column: number): string | undefined;
+  /** Names and declared types as the statement has them now: the same object while it was not compiled again. */
+  readonly shape: RowShape;
   columnType(column: number): StorageClass;
+  /** Puts an integer, or a float, into the eight bytes at `at`, little-endian. NULL reads as 0. */
+  copyNumber(column: number, target: Buffer, at: number): void;
   columnInteger(column: number): bigint;
   columnFloat(column: number): number;
   /** Text or blob: a view of the engine's memory, valid until the next call on this engine. */

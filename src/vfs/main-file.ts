@@ -56,7 +56,7 @@ export class MainFile {
     }
     const from = offset - (number - 1) * pageBytes;
     if (length === pageBytes) memory.set(content, pointer);
-    else memory.set(content.subarray(from, from + length), pointer);
+    else for (let i = 0; i < length; i++) memory[pointer + i] = content[from + i] ?? 0;
     if (number === 1) {
       const counter = own === undefined ? snapshot.counter : undefined;
       presentToSqlite(memory, pointer, from, length, counter);

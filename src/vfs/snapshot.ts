@@ -35,12 +35,19 @@ export class PinnedSnapshots {
   }
 
   add(snapshot: Snapshot): void {
-    this.#ordered.splice(this.#lowerBound(snapshot.version + 1), 0, snapshot);
+    const at = this.#lowerBound(snapshot.version + 1);
+    if (at === this.#ordered.length) this.#ordered.push(snapshot);
+    else this.#ordered.splice(at, 0, snapshot);
   }
 
   remove(snapshot: Snapshot): void {
-    const at = this.#ordered.indexOf(snapshot, this.#lowerBound(snapshot.version));
-    if (at !== -1) this.#ordered.splice(at, 1);
+    const ordered = this.#ordered;
+    if (ordered.at(-1) === snapshot) {
+      ordered.pop();
+      return;
+    }
+    const at = ordered.indexOf(snapshot, this.#lowerBound(snapshot.version));
+    if (at !== -1) ordered.splice(at, 1);
   }
 
   /** The newest pinned snapshot with `from <= version < before`. */

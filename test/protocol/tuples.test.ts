@@ -10,7 +10,12 @@ import {
   parameters,
 } from '../../src/protocol/parameters.ts';
 import { decodeResponse } from '../../src/protocol/responses.ts';
-import { type RowSource, RowWriter, rowBatchBytes } from '../../src/protocol/row-writer.ts';
+import {
+  RowShape,
+  type RowSource,
+  RowWriter,
+  rowBatchBytes,
+} from '../../src/protocol/row-writer.ts';
 import { rowBatch } from '../../src/protocol/rows.ts';
 import type { Value } from '../../src/protocol/values.ts';
 import { Reader, Writer } from '../../src/protocol/words.ts';
@@ -39,6 +44,9 @@ class Notes implements ParameterSink {
 
 /** A statement that stands on one row after the other. */
 class Rows implements RowSource {
+  get shape(): RowShape {
+    return new RowShape(this);
+  }
   readonly columnCount: number;
   readonly #columns: readonly (readonly [name: string, declared?: string])[];
   row: readonly Cell[] = [];
@@ -60,12 +68,10 @@ class Rows implements RowSource {
     if (typeof value === 'number') return 2;
     return typeof value === 'string' ? 3 : 4;
   }
-  columnInteger(column: number): bigint {
+  copyNumber(column: number, target: Buffer, at: number): void {
     const value = this.row[column];
-    return typeof value === 'bigint' ? value : 0n;
-  }
-  columnFloat(column: number): number {
-    return Number(this.row[column]);
+    if (typeof value === 'number') target.writeDoubleLE(value, at);
+    else target.writeBigInt64LE(typeof value === 'bigint' ? value : 0n, at);
   }
   columnBytes(column: number): Uint8Array {
     const value = this.row[column];

@@ -9,14 +9,32 @@ import type { Steps } from '../task.ts';
 /** How long the statements of one text may run before others get their turn. */
 const sliceMs = 5;
 
-export function* exec(session: Session, request: RequestOf<'exec'>): Steps {
-  if (!session.leading) yield* session.untilLeading();
+export function exec(session: Session, request: RequestOf<'exec'>): Steps | undefined {
+  if (!session.leading) return execLater(session, request);
   const open = session.databaseForSql(request.database);
   const statement = open.statements.get(request.statement);
   const parameters = new ParameterCursor(request.parameters);
-  if (!open.tryBegin(statement)) yield* open.begin(statement);
+  if (!open.tryBegin(statement)) return execInTurn(session, open, statement, parameters);
   run(open, statement, parameters);
-  yield* reply(session, open);
+  return reply(session, open);
+}
+
+function* execLater(session: Session, request: RequestOf<'exec'>): Steps {
+  yield* session.untilLeading();
+  const steps = exec(session, request);
+  if (steps !== undefined) yield* steps;
+}
+
+function* execInTurn(
+  session: Session,
+  open: OpenDatabase,
+  statement: Statement,
+  parameters: ParameterCursor,
+): Steps {
+  yield* open.begin(statement);
+  run(open, statement, parameters);
+  const rest = reply(session, open);
+  if (rest !== undefined) yield* rest;
 }
 
 /** All statements of the text in order, each its own transaction; parameters are used up from left to right. */
@@ -44,7 +62,8 @@ export function* execSql(
     yield* session.letOthers('leadershipLost');
     pauseAt = clock.now() + sliceMs;
   }
-  yield* reply(session, open);
+  const rest = reply(session, open);
+  if (rest !== undefined) yield* rest;
 }
 
 function run(open: OpenDatabase, statement: Statement, parameters: ParameterCursor): void {
@@ -68,9 +87,20 @@ function stepWithoutRows(statement: Statement): void {
 }
 
 /** The connection's figures as they are now, once they are certain. */
-function* reply(session: Session, open: OpenDatabase): Steps {
+function reply(session: Session, open: OpenDatabase): Steps | undefined {
   const lastInsertId = open.connection.lastInsertRowid();
   const rowsAffected = open.connection.changes();
-  if (!open.settled) yield* open.untilSettled();
+  if (!open.settled) return replySettled(session, open, lastInsertId, rowsAffected);
+  session.reply({ kind: 'result', lastInsertId, rowsAffected });
+  return undefined;
+}
+
+function* replySettled(
+  session: Session,
+  open: OpenDatabase,
+  lastInsertId: bigint,
+  rowsAffected: bigint,
+): Steps {
+  yield* open.untilSettled();
   session.reply({ kind: 'result', lastInsertId, rowsAffected });
 }

@@ -12,45 +12,128 @@ import { compileOnly } from './statements.ts';
 /** Rows are sent, and others get their turn, whenever this much was written. */
 const sliceBytes = 16 * 1024;
 
-export function* query(session: Session, request: RequestOf<'query'>): Steps {
-  if (!session.leading) yield* session.untilLeading();
+export function query(session: Session, request: RequestOf<'query'>): Steps | undefined {
+  if (!session.leading) return later(session, () => query(session, request));
   const open = session.databaseForSql(request.database);
-  const statement = open.statements.get(request.statement);
-  yield* run(session, open, statement, request.parameters);
+  return run(session, open, open.statements.get(request.statement), request.parameters);
 }
 
-export function* querySql(session: Session, request: RequestOf<'querySql'>): Steps {
-  if (!session.leading) yield* session.untilLeading();
+export function querySql(session: Session, request: RequestOf<'querySql'>): Steps | undefined {
+  if (!session.leading) return later(session, () => querySql(session, request));
   const open = session.databaseForSql(request.database);
   const { statement } = compileOnly(open, request.sql);
+  let rest: Steps | undefined;
   try {
-    yield* run(session, open, statement, request.parameters);
+    rest = run(session, open, statement, request.parameters);
+  } finally {
+    if (rest === undefined) statement.finalize();
+  }
+  return rest === undefined ? undefined : thenFinalize(rest, statement);
+}
+
+function* thenFinalize(rest: Steps, statement: Statement): Steps {
+  try {
+    yield* rest;
   } finally {
     statement.finalize();
   }
 }
 
-function* run(
+function* later(session: Session, begin: () => Steps | undefined): Steps {
+  yield* session.untilLeading();
+  const rest = begin();
+  if (rest !== undefined) yield* rest;
+}
+
+function run(
+  session: Session,
+  open: OpenDatabase,
+  statement: Statement,
+  parameters: Parameters,
+): Steps | undefined {
+  if (!open.tryBegin(statement)) return runInTurn(session, open, statement, parameters);
+  return runNow(session, open, statement, parameters);
+}
+
+function* runInTurn(
   session: Session,
   open: OpenDatabase,
   statement: Statement,
   parameters: Parameters,
 ): Steps {
-  if (!open.tryBegin(statement)) yield* open.begin(statement);
+  yield* open.begin(statement);
+  const rest = runNow(session, open, statement, parameters);
+  if (rest !== undefined) yield* rest;
+}
+
+function runNow(
+  session: Session,
+  open: OpenDatabase,
+  statement: Statement,
+  parameters: Parameters,
+): Steps | undefined {
   if (statement.readOnly && statement.columnCount > 0) {
-    try {
-      bind(statement, parameters);
-      yield* streamRows(session, open, statement);
-    } catch (error) {
-      // Its client does not want to hear of it any more: the answer to the INTERRUPT follows.
-      if (!(session.interrupted && isInterrupt(error))) throw error;
-    } finally {
-      open.end(statement);
-    }
-    return;
+    return read(session, open, statement, parameters);
   }
   const rows = collectRows(session, open, statement, parameters);
-  if (!open.settled) yield* open.untilSettled();
+  if (!open.settled) return answerSettled(session, open, rows);
+  answer(session, rows);
+  return undefined;
+}
+
+/** Answers with the rows of a statement that only reads: at once if one message holds them. */
+function read(
+  session: Session,
+  open: OpenDatabase,
+  statement: Statement,
+  parameters: Parameters,
+): Steps | undefined {
+  let rest: Steps | undefined;
+  try {
+    bind(statement, parameters);
+    // The first step pins the snapshot, and may find that the schema, so the columns, have changed.
+    const more = statement.step();
+    const rows = new RowWriter(session.writer, statement);
+    if (!open.settled) rest = readOn(session, open, statement, rows, more);
+    else if (writeBatch(rows, statement, more) === 'part') {
+      rest = readOn(session, open, statement, rows, undefined);
+    }
+  } catch (error) {
+    // Its client does not want to hear of it any more: the answer to the INTERRUPT follows.
+    if (!(session.interrupted && isInterrupt(error))) throw error;
+  } finally {
+    if (rest === undefined) open.end(statement);
+  }
+  return rest;
+}
+
+/** The rest of such an answer. `more`: nothing is written yet, and the statement stands on a row or has none. */
+function* readOn(
+  session: Session,
+  open: OpenDatabase,
+  statement: Statement,
+  rows: RowWriter,
+  more: boolean | undefined,
+): Steps {
+  try {
+    if (more !== undefined) {
+      yield* open.untilSettled();
+      if (writeBatch(rows, statement, more) === 'done') return;
+    }
+    yield* rowsBehind(session, open, statement, rows);
+  } catch (error) {
+    if (!(session.interrupted && isInterrupt(error))) throw error;
+  } finally {
+    open.end(statement);
+  }
+}
+
+function* answerSettled(session: Session, open: OpenDatabase, rows: Buffer | undefined): Steps {
+  yield* open.untilSettled();
+  answer(session, rows);
+}
+
+function answer(session: Session, rows: Buffer | undefined): void {
   if (rows === undefined) session.reply({ kind: 'rows', batch: noRows });
   else session.send(rows);
 }
@@ -69,13 +152,17 @@ function bind(statement: Statement, parameters: Parameters): void {
   }
 }
 
-/** Sends rows while the statement makes them: the snapshot that it reads stays the same all the while. */
-function* streamRows(session: Session, open: OpenDatabase, statement: Statement): Steps {
-  // The first step pins the snapshot, and may find that the schema, so the columns, have changed.
-  const more = statement.step();
-  if (!open.settled) yield* open.untilSettled();
-  const rows = new RowWriter(session.writer, statement);
-  let end = writeBatch(rows, statement, more);
+/**
+ * Sends the rows behind the first message while the statement makes them: the snapshot that it reads stays the same
+ * all the while.
+ */
+function* rowsBehind(
+  session: Session,
+  open: OpenDatabase,
+  statement: Statement,
+  rows: RowWriter,
+): Steps {
+  let end: 'part' | 'done' = 'part';
   while (end === 'part') {
     if (session.writer.length >= sliceBytes) {
       yield* session.betweenBatches('interrupted');

@@ -10,6 +10,7 @@ import type { SqliteBuild } from './build.ts';
 import { callbacksFor } from './callbacks.ts';
 import type { EngineHost } from './host.ts';
 import { TextArea } from './text-area.ts';
+import { layoutProbe, strideOfValues } from './value-layout.ts';
 import { ioMethodsBytes, registerVfs } from './vfs-structs.ts';
 
 /**
@@ -23,6 +24,9 @@ export class SqliteCore {
   /** Address right after what `prepare` consumed. */
   tail = 0;
   broken = false;
+  /** Bytes between the values of a row in memory; 0 when they cannot be read from there. */
+  valueStride = 0;
+  #probed = false;
   /** By `sqlite3 *`. */
   readonly #connections = new Map<number, SqliteConnection>();
   readonly #byFile = new Map<MainFile, SqliteConnection>();
@@ -71,6 +75,19 @@ export class SqliteCore {
     const message = pointer === 0 ? 'out of memory' : this.errorMessage(pointer);
     if (pointer !== 0) api.sqlite3_close_v2(pointer);
     throw DqliteError.fromSqlite(code, message);
+  }
+
+  /** Looks once, on the first connection, whether rows can be read from memory. */
+  probeValues({ pointer }: SqliteConnection): void {
+    if (this.#probed) return;
+    this.#probed = true;
+    const sql = Buffer.from(layoutProbe);
+    const statement = this.prepare(pointer, this.text.place(sql, 0), sql.length + 1);
+    if (statement <= 0) return;
+    if (this.step(statement) === resultCode.row) {
+      this.valueStride = strideOfValues(this.build, statement);
+    }
+    this.finalize(statement);
   }
 
   /** From now on clients decide what the connection compiles. */

@@ -69,6 +69,7 @@ export class WasmEngine implements Engine {
     build.configure(pointer, option.doubleQuotedStringsInDml, 1);
     build.configure(pointer, option.doubleQuotedStringsInDdl, 1);
     this.#core.execute(pointer, this.#settings);
+    this.#core.probeValues(connection);
     this.#core.admitClients(connection);
     connection.takeDependency();
   }
