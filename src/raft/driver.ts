@@ -31,9 +31,10 @@ export interface DriverParts {
   readonly onSettle: (settlement: Settlement) => void;
   /**
    * The lease was renewed or ended. Called before the messages of the same step leave, so that whoever
-   * serves local reads knows of its end before another server can be elected.
+   * serves local reads knows of its end before another server can be elected. It belongs to the leadership of
+   * `term`: to whoever has not heard of that one yet it says nothing.
    */
-  readonly onLease: (until: Instant) => void;
+  readonly onLease: (until: Instant, term: Term) => void;
   /** A disk that failed one write cannot be trusted with the next: the process must stop. */
   readonly fatal: (error: unknown) => void;
 }
@@ -217,7 +218,7 @@ export class Driver implements TransportEvents {
     this.#stepping = true;
     let next = this.#inbox.shift();
     while (next !== undefined && !this.#stopped) {
-      this.#carryOut(raft.step(next, this.#parts.clock.now()), raft.leaseUntil);
+      this.#carryOut(raft.step(next, this.#parts.clock.now()), raft);
       next = this.#inbox.shift();
     }
     this.#stepping = false;
@@ -246,11 +247,12 @@ export class Driver implements TransportEvents {
   }
 
   /** The order is the contract of Effects. */
-  #carryOut(effects: Effects, leaseUntil: Instant): void {
+  #carryOut(effects: Effects, raft: Raft): void {
     const { machine, onLease, onSettle, transport, logger } = this.#parts;
+    const { leaseUntil } = raft;
     if (leaseUntil !== this.#lease) {
       this.#lease = leaseUntil;
-      onLease(leaseUntil);
+      onLease(leaseUntil, raft.term);
     }
     const persisted = effects.persist === undefined ? undefined : this.#persist(effects.persist);
     for (const outbound of effects.send) transport.send(outbound);

@@ -36,7 +36,7 @@ import {
 import { expireSnapshots, onSnapshotShipped, onSnapshotTaken, takeWhenDue } from './snapshots.ts';
 import { type RaftStatus, statusOf } from './status.ts';
 import { advanceTransfer, onTransfer } from './transfer.ts';
-import type { Entry, Index, Instant, SnapshotMeta, Vote } from './types.ts';
+import type { Entry, Index, Instant, SnapshotMeta, Term, Vote } from './types.ts';
 
 export type { RaftOptions } from './options.ts';
 export { raftOptions } from './options.ts';
@@ -100,6 +100,11 @@ export class Raft {
   /** Local reads are linearizable before this instant, and only then (D10). */
   get leaseUntil(): Instant {
     return this.#core.state.kind === 'leader' ? this.#core.state.leaseUntil : never;
+  }
+
+  /** The current term. */
+  get term(): Term {
+    return currentTerm(this.#core);
   }
 
   /** When the next `tick` has something to do, if nothing else happens before. */

@@ -1,6 +1,9 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { Clock } from '../base/clock.ts';
 
+/** Where messages go: the other end of a pair of ports. */
+export type MessageTarget = Pick<MessagePort, 'postMessage'>;
+
 /** Memory that changes hands instead of being copied. */
 export type Transfer = readonly ArrayBuffer[];
 
@@ -9,12 +12,12 @@ export type Transfer = readonly ArrayBuffer[];
  * microseconds: all that one turn of the event loop says travels as one, in order.
  */
 export class RaftChannel<Message> {
-  readonly #port: Pick<MessagePort, 'postMessage'>;
+  readonly #port: MessageTarget;
   readonly #clock: Clock;
   #batch: Message[] = [];
   #transfer: ArrayBuffer[] = [];
 
-  constructor(port: Pick<MessagePort, 'postMessage'>, clock: Clock) {
+  constructor(port: MessageTarget, clock: Clock) {
     this.#port = port;
     this.#clock = clock;
   }

@@ -20,7 +20,8 @@ export type RaftRequest =
 /** How requests reach Raft, and how its lease is read. */
 export interface RaftAccess {
   request(request: RaftRequest): void;
-  leaseHeld(): boolean;
+  /** Whether the leadership of `term` holds the lease: one that the caller has not heard of proves nothing to it. */
+  leaseHeld(term: Term): boolean;
 }
 
 interface Waiting {
@@ -73,7 +74,7 @@ export class RaftConsensus implements Consensus {
   }
 
   leaseHeld(): boolean {
-    return this.#access.leaseHeld();
+    return this.#access.leaseHeld(this.#transition.term);
   }
 
   propose(term: Term, command: Buffer): Ticket {

@@ -17,24 +17,14 @@ export interface RaftThreadData {
   /** Lines below it are not worth the way to the main thread. */
   readonly logLevel: string;
   readonly handover: HandoverAddress;
-  /** One Float64: the instant until which the lease holds, on the clock that all threads share. */
+  /** The memory of a SharedLease, on the clock that all threads share. */
   readonly lease: SharedArrayBuffer;
 }
 
-/** From the main thread to the Raft thread. `mainSnapshot` and `raftSnapshot` say which thread has the snapshot. */
-export type ToRaft =
-  /** The machine is ready to be driven. */
-  | { readonly type: 'start' }
+/** From the main thread to the node. `mainSnapshot` and `raftSnapshot` say which thread has the snapshot. */
+export type ToNode =
   | ProposeBatch
   | Exclude<RaftRequest, { type: 'propose' }>
-  | {
-      readonly type: 'adopt';
-      readonly number: number;
-      readonly sender: Sender;
-      readonly leftover: Uint8Array;
-      readonly relayed: boolean;
-    }
-  | { readonly type: 'relay'; readonly message: RelayMessage }
   | { readonly type: 'mainSnapshot' | 'raftSnapshot'; readonly message: SnapshotStreamMessage }
   | {
       readonly type: 'snapshotReady';
@@ -44,12 +34,26 @@ export type ToRaft =
     }
   | { readonly type: 'restored'; readonly request: number; readonly error: string | undefined }
   /** So many bytes of what `apply` brought are applied. */
-  | { readonly type: 'applied'; readonly bytes: number }
+  | { readonly type: 'applied'; readonly bytes: number };
+
+/** From the main thread to the Raft thread. */
+export type ToRaft =
+  | ToNode
+  /** The machine is ready to be driven. */
+  | { readonly type: 'start' }
+  | {
+      readonly type: 'adopt';
+      readonly number: number;
+      readonly sender: Sender;
+      readonly leftover: Uint8Array;
+      readonly relayed: boolean;
+    }
+  | { readonly type: 'relay'; readonly message: RelayMessage }
   | { readonly type: 'status'; readonly request: number }
   | { readonly type: 'stop' };
 
-/** From the Raft thread to the main thread. The first four reach the machine in this order. */
-export type FromRaft =
+/** From the node to the main thread. The first four reach the machine in this order. */
+export type FromNode =
   | AppliedBatch
   | { readonly type: 'transition'; readonly transition: Transition }
   | { readonly type: 'takeSnapshot'; readonly request: number }
@@ -61,10 +65,14 @@ export type FromRaft =
       readonly sizeBytes: number;
     }
   | { readonly type: 'settle'; readonly settlement: Settlement }
+  | { readonly type: 'mainSnapshot' | 'raftSnapshot'; readonly message: SnapshotStreamMessage };
+
+/** From the Raft thread to the main thread. */
+export type FromRaft =
+  | FromNode
   | { readonly type: 'started' }
   | { readonly type: 'probed' }
   | { readonly type: 'relay'; readonly message: RelayMessage }
-  | { readonly type: 'mainSnapshot' | 'raftSnapshot'; readonly message: SnapshotStreamMessage }
   | {
       readonly type: 'log';
       readonly level: LogLevel;

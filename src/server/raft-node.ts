@@ -1,7 +1,7 @@
 import { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { Clock } from '../base/clock.ts';
-import type { Instant } from '../base/ids.ts';
+import type { Instant, Term } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Random } from '../base/random.ts';
 import { Driver } from '../raft/driver.ts';
@@ -33,8 +33,8 @@ export interface RaftNodeParts {
   readonly random: Random;
   readonly logger: Logger;
   readonly onSettle: (settlement: Settlement) => void;
-  /** Until when local reads are linearizable. */
-  readonly onLease: (until: Instant) => void;
+  /** Until when local reads of the leadership of `term` are linearizable. */
+  readonly onLease: (until: Instant, term: Term) => void;
   /** The disk or the machine failed: the process must stop. */
   readonly fatal: (error: unknown) => void;
   /** How to reach other servers; sockets by default. */
@@ -155,7 +155,7 @@ export class RaftNode {
   /** Takes no more part, closes the links and, when the writes under way are done, the store. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    this.#parts.onLease(never);
+    this.#parts.onLease(never, 0 as Term);
     const idle = this.#driver.stop();
     this.#peers.close();
     await idle;

@@ -1,25 +1,17 @@
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
-import { assert, unreachable } from '../base/assert.ts';
+import { assert } from '../base/assert.ts';
 import { channels } from '../base/channels.ts';
-import type { RaftStore } from '../raft/ports.ts';
 import { nodeClock } from './node-clock.ts';
 import { DescriptorReceiver } from './peer-handover.ts';
 import { RelayReceiver } from './peer-relay.ts';
-import { RaftChannel } from './raft-channel.ts';
+import type { RaftChannel } from './raft-channel.ts';
 import { SharedLease } from './raft-lease.ts';
-import {
-  type FromRaft,
-  packError,
-  type RaftThreadData,
-  type ToRaft,
-  unbatchProposals,
-} from './raft-messages.ts';
+import { type FromRaft, packError, type RaftThreadData, type ToRaft } from './raft-messages.ts';
 import { RaftNode } from './raft-node.ts';
+import { awaitingSnapshots, NodeEnd } from './raft-node-end.ts';
 import { randomFromSystem } from './raft-random.ts';
-import { RemoteMachine, RemoteSnapshot } from './raft-remote-machine.ts';
-import { SnapshotBorrower, SnapshotLender } from './raft-snapshot-stream.ts';
 import { openRaftStore } from './raft-storage.ts';
 import { ThreadLogger } from './raft-thread-logger.ts';
 
@@ -30,10 +22,8 @@ type Adoption = Extract<ToRaft, { type: 'adopt' }>;
 class RaftWorker {
   readonly #port: MessagePort;
   readonly #channel: RaftChannel<FromRaft>;
+  readonly #end: NodeEnd;
   readonly #node: RaftNode;
-  readonly #machine: RemoteMachine;
-  readonly #lender: SnapshotLender;
-  readonly #borrower: SnapshotBorrower;
   readonly #relay: RelayReceiver;
   readonly #descriptors: DescriptorReceiver;
   readonly #sockets = new Map<number, Socket>();
@@ -41,30 +31,22 @@ class RaftWorker {
 
   constructor(port: MessagePort, data: RaftThreadData) {
     this.#port = port;
-    this.#channel = new RaftChannel(port, nodeClock);
-    const channel = this.#channel;
     const lease = new SharedLease(nodeClock, data.lease);
-    const logger = new ThreadLogger(channel, data.logLevel);
-    this.#lender = new SnapshotLender((message, transfer) =>
-      channel.post({ type: 'raftSnapshot', message }, transfer),
-    );
-    this.#borrower = new SnapshotBorrower((message) =>
-      channel.post({ type: 'mainSnapshot', message }),
-    );
-    this.#machine = new RemoteMachine(channel, this.#lender, this.#borrower, (bytes) =>
-      this.#node.handedOut(bytes),
-    );
-    this.#relay = new RelayReceiver((message) => channel.post({ type: 'relay', message }));
-    this.#node = new RaftNode(data.options, {
-      store: awaitingSnapshots(openRaftStore(data.storage, nodeClock, logger)),
-      machine: this.#machine,
-      clock: nodeClock,
-      random: randomFromSystem(),
-      logger,
-      onSettle: (settlement) => channel.post({ type: 'settle', settlement }),
-      onLease: (until) => lease.set(until),
-      fatal: (error) => this.#fatal(error),
+    this.#end = new NodeEnd(port, nodeClock, lease, (parts, channel) => {
+      const logger = new ThreadLogger(channel, data.logLevel);
+      return new RaftNode(data.options, {
+        ...parts,
+        store: awaitingSnapshots(openRaftStore(data.storage, nodeClock, logger)),
+        clock: nodeClock,
+        random: randomFromSystem(),
+        logger,
+        fatal: (error) => this.#fatal(error),
+      });
     });
+    const { channel, node } = this.#end;
+    this.#channel = channel;
+    this.#node = node;
+    this.#relay = new RelayReceiver((message) => channel.post({ type: 'relay', message }));
     this.#descriptors = new DescriptorReceiver(data.handover, {
       probed: () => channel.post({ type: 'probed' }),
       received: (number, socket) => this.#received(number, socket),
@@ -84,34 +66,11 @@ class RaftWorker {
     switch (message.type) {
       case 'start':
         return void this.#start();
-      case 'propose':
-        this.#propose(message);
-        return;
-      case 'read':
-      case 'change':
-      case 'transfer':
-        this.#node.request(message);
-        return;
       case 'adopt':
         this.#adopt(message);
         return;
       case 'relay':
         this.#relay.receive(message.message);
-        return;
-      case 'mainSnapshot':
-        this.#borrower.receive(message.message);
-        return;
-      case 'raftSnapshot':
-        this.#lender.receive(message.message);
-        return;
-      case 'snapshotReady':
-        this.#machine.snapshotReady(message);
-        return;
-      case 'restored':
-        this.#machine.restored(message);
-        return;
-      case 'applied':
-        this.#node.applied(message.bytes);
         return;
       case 'status':
         this.#channel.post({
@@ -123,8 +82,7 @@ class RaftWorker {
       case 'stop':
         return void this.#stop();
       default:
-        unreachable(message);
-        return;
+        this.#end.receive(message);
     }
   }
 
@@ -134,12 +92,6 @@ class RaftWorker {
       this.#channel.post({ type: 'started' });
     } catch (error) {
       this.#fatal(error);
-    }
-  }
-
-  #propose(batch: Extract<ToRaft, { type: 'propose' }>): void {
-    for (const { ticket, command } of unbatchProposals(batch)) {
-      this.#node.request({ type: 'propose', term: batch.term, ticket, command });
     }
   }
 
@@ -188,22 +140,6 @@ class RaftWorker {
     this.#channel.post({ type: 'fatal', error: packError(error) });
     this.#channel.flush();
   }
-}
-
-/** A snapshot that the other thread takes is written when it is there. */
-function awaitingSnapshots(store: RaftStore): RaftStore {
-  return {
-    ...(store.space === undefined ? {} : { space: store.space }),
-    load: () => store.load(),
-    persist: (write) => store.persist(write),
-    writeSnapshot: async (snapshot) => {
-      if (snapshot.data instanceof RemoteSnapshot) await snapshot.data.ready;
-      await store.writeSnapshot(snapshot);
-    },
-    openSnapshot: (meta) => store.openSnapshot(meta),
-    receiveSnapshot: (meta, chunks) => store.receiveSnapshot(meta, chunks),
-    close: () => store.close(),
-  };
 }
 
 assert(parentPort !== null, 'this file is the entry of a thread');

@@ -1,0 +1,148 @@
+import { assert, unreachable } from '../base/assert.ts';
+import type { Clock } from '../base/clock.ts';
+import type { Term } from '../base/ids.ts';
+import type { Settlement, Ticket } from '../raft/events.ts';
+import type { StateMachine } from '../raft/ports.ts';
+import { type MessageTarget, RaftChannel } from './raft-channel.ts';
+import type { RaftAccess, RaftRequest } from './raft-consensus.ts';
+import type { SharedLease } from './raft-lease.ts';
+import {
+  type AppliedBatch,
+  batchProposals,
+  type FromNode,
+  type ToRaft,
+  unbatchApplied,
+} from './raft-messages.ts';
+import { SnapshotBorrower, SnapshotLender } from './raft-snapshot-stream.ts';
+
+/**
+ * The machine's end of the talk with a Raft on another thread: requests go there in the order they are made, and the
+ * machine is driven in the order in which Raft drives it there.
+ */
+export class MainEnd implements RaftAccess {
+  readonly channel: RaftChannel<ToRaft>;
+  readonly #clock: Clock;
+  readonly #lease: SharedLease;
+  readonly #lender: SnapshotLender;
+  readonly #borrower: SnapshotBorrower;
+  #machine: StateMachine | undefined;
+  #onSettle: (settlement: Settlement) => void = () => {};
+  #proposals: { ticket: Ticket; command: Buffer }[] = [];
+  #proposalTerm = 0 as Term;
+  #closed = false;
+
+  constructor(port: MessageTarget, clock: Clock, lease: SharedLease) {
+    this.channel = new RaftChannel(port, clock);
+    this.#clock = clock;
+    this.#lease = lease;
+    this.#lender = new SnapshotLender((message, transfer) =>
+      this.channel.post({ type: 'mainSnapshot', message }, transfer),
+    );
+    this.#borrower = new SnapshotBorrower((message) =>
+      this.channel.post({ type: 'raftSnapshot', message }),
+    );
+  }
+
+  /** The machine is driven from now on. */
+  drive(machine: StateMachine, onSettle: (settlement: Settlement) => void): void {
+    this.#machine = machine;
+    this.#onSettle = onSettle;
+  }
+
+  leaseHeld(term: Term): boolean {
+    return this.#lease.held(term);
+  }
+
+  request(request: RaftRequest): void {
+    if (request.type !== 'propose') {
+      this.#closeBatch();
+      this.channel.post(request);
+      return;
+    }
+    if (this.#proposals.length > 0 && this.#proposalTerm !== request.term) this.#closeBatch();
+    if (this.#proposals.length === 0) {
+      this.#proposalTerm = request.term;
+      this.#clock.nextTurn(() => this.flush());
+    }
+    this.#proposals.push(request);
+  }
+
+  /** Sends now what waits for the end of the turn. */
+  flush(): void {
+    this.#closeBatch();
+    this.channel.flush();
+  }
+
+  receive(message: FromNode): void {
+    if (this.#closed) return;
+    switch (message.type) {
+      case 'apply':
+        this.#apply(message);
+        return;
+      case 'transition':
+        this.#machineToDrive().transition(message.transition);
+        return;
+      case 'takeSnapshot':
+        this.#takeSnapshot(message.request);
+        return;
+      case 'restore':
+        return void this.#restore(message);
+      case 'settle':
+        this.#onSettle(message.settlement);
+        return;
+      case 'raftSnapshot':
+        this.#borrower.receive(message.message);
+        return;
+      case 'mainSnapshot':
+        this.#lender.receive(message.message);
+        return;
+      default:
+        unreachable(message);
+        return;
+    }
+  }
+
+  /** The other thread is gone: the machine is driven no more, and what was lent to it is released. */
+  close(): void {
+    this.#closed = true;
+    this.#lender.close();
+  }
+
+  #closeBatch(): void {
+    if (this.#proposals.length === 0) return;
+    const batch = batchProposals(this.#proposalTerm, this.#proposals);
+    this.#proposals = [];
+    this.channel.post(batch, [batch.data]);
+  }
+
+  #machineToDrive(): StateMachine {
+    assert(this.#machine !== undefined, 'the machine is driven from the start on');
+    return this.#machine;
+  }
+
+  #apply(batch: AppliedBatch): void {
+    const bytes = batch.data.byteLength;
+    this.#machineToDrive().apply(unbatchApplied(batch));
+    if (bytes > 0) this.channel.post({ type: 'applied', bytes });
+  }
+
+  /** Pins the state now, in order; its bytes are fetched by and by. */
+  #takeSnapshot(request: number): void {
+    const data = this.#machineToDrive().takeSnapshot();
+    const snapshot = this.#lender.lend(data);
+    const { sizeBytes } = data;
+    this.channel.post({ type: 'snapshotReady', request, snapshot, sizeBytes });
+  }
+
+  async #restore(message: Extract<FromNode, { type: 'restore' }>): Promise<void> {
+    const { request, meta, snapshot, sizeBytes } = message;
+    let error: string | undefined;
+    try {
+      const data = this.#borrower.borrow(snapshot, sizeBytes);
+      await this.#machineToDrive().restore({ meta, data });
+    } catch (failure) {
+      error = failure instanceof Error ? failure.message : String(failure);
+    }
+    if (!this.#closed) this.channel.post({ type: 'restored', request, error });
+  }
+}
