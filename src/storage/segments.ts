@@ -139,8 +139,12 @@ export class Segments {
     }
     // Looked at again: the newest may have been removed by a truncation meanwhile.
     this.#closed = this.#closed.filter((segment) => !covered.includes(segment));
-    for (const segment of covered) await this.#disk.remove(this.#pathOf(segment));
-    if (covered.length > 0) await this.#disk.syncDirectory(this.#directory);
+    // Each durably before the next, the oldest first: open segments do not say where they start, so what a crash leaves
+    // must reach up to them, or hold nothing at all.
+    for (const segment of covered) {
+      await this.#disk.remove(this.#pathOf(segment));
+      await this.#disk.syncDirectory(this.#directory);
+    }
   }
 
   async #sizeOf(segment: ClosedSegment): Promise<number> {

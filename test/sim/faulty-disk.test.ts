@@ -1,20 +1,9 @@
 import t from 'tap';
-import type { Clock } from '../../src/base/clock.ts';
-import type { Instant } from '../../src/base/ids.ts';
 import { seededRandom } from '../../src/base/random.ts';
 import { type Disk, readWhole, writeWhole } from '../../src/storage/disk.ts';
 import { diskConformance } from '../conformance/disk.ts';
+import { hurriedClock } from '../support/hurried-clock.ts';
 import { FaultyDisk } from './faulty-disk.ts';
-
-/** Time that passes by itself, in the next turn of the event loop. */
-const hurriedClock: Clock = {
-  now: () => 0 as Instant,
-  after(_delayMs, run) {
-    setImmediate(run);
-    return { cancel: () => {} };
-  },
-  nextTurn: (run) => void setImmediate(run),
-};
 
 function faultyDisk(seed: number): FaultyDisk {
   const options = { directories: ['/data'], minLatencyMs: 0, maxLatencyMs: 1 };

@@ -1,8 +1,15 @@
 import t from 'tap';
+import type { Index } from '../../src/base/ids.ts';
+import { nullLogger } from '../../src/base/logger.ts';
 import { type Random, seededRandom } from '../../src/base/random.ts';
 import type { Persist } from '../../src/raft/events.ts';
 import type { Loaded } from '../../src/raft/ports.ts';
 import type { Entry } from '../../src/raft/types.ts';
+import { closedSegmentName } from '../../src/storage/file-names.ts';
+import { Segments } from '../../src/storage/segments.ts';
+import { Space } from '../../src/storage/space.ts';
+import { FaultyDisk } from '../sim/faulty-disk.ts';
+import { hurriedClock } from '../support/hurried-clock.ts';
 import { MemoryDisk } from './memory-disk.ts';
 import {
   append,
@@ -267,3 +274,38 @@ t.test('a crash at any operation keeps everything that was acknowledged', async 
   }
   t.ok(states > 1000, `${states} states`);
 });
+
+t.test('what is left of covered segments by a crash reaches up to the open ones', async (t) => {
+  const closed = [1, 3, 5, 7].map((first) => ({ first: index(first), last: index(first + 1) }));
+  const names = closed.map(({ first, last }) => closedSegmentName(first, last));
+  const left = new Set<string>();
+  for (let seed = 1; seed <= 60; seed++) {
+    const random = seededRandom(seed);
+    const options = { directories: [directory], minLatencyMs: 0, maxLatencyMs: 1 };
+    const disk = new FaultyDisk(hurriedClock, random, options);
+    for (const name of names) await disk.create(`${directory}/${name}`);
+    await disk.syncDirectory(directory);
+    const segments = new Segments({
+      disk,
+      space: new Space(hurriedClock, nullLogger),
+      directory,
+      segmentBytes,
+      spareSegments: 1,
+      closed,
+      next: index(9),
+      failed: () => {},
+    });
+    const removed = segments.removeCovered(index(8), index(8), 0);
+    for (let turn = random.int(0, 12); turn > 0; turn--) await new Promise(setImmediate);
+    disk.crash();
+    // What never completes belongs to the process that is gone.
+    removed.catch(() => {});
+    left.add((await disk.list(directory)).toSorted().join(' '));
+  }
+  const whole = names.map((_, from) => names.slice(from).join(' '));
+  t.strictSame([...left].toSorted(), ['', ...whole].toSorted());
+});
+
+function index(value: number): Index {
+  return value as Index;
+}
