@@ -183,7 +183,7 @@ export class Checkers {
   /** Entries are handed to the machine. */
   applied(id: ServerId, entries: readonly Applied[]): void {
     const host = this.#host(id);
-    for (const { entry, ticket } of entries) {
+    for (const { entry } of entries) {
       if (entry.index !== host.appliedIndex + 1) {
         throw new Violation(`${id} applies ${entry.index} after ${host.appliedIndex}`);
       }
@@ -196,9 +196,17 @@ export class Checkers {
       this.#commit(id, host, own, entry === entries.at(-1)?.entry);
       host.appliedIndex = entry.index;
       host.appliedChain = own.chain;
-      if (ticket !== undefined) {
-        this.#acknowledgedIndex = Math.max(this.#acknowledgedIndex, entry.index);
+    }
+  }
+
+  /** Whoever proposed these is about to be told that they are committed. */
+  acknowledged(entries: readonly Applied[]): void {
+    for (const { entry, ticket } of entries) {
+      if (ticket === undefined || entry.index <= this.#acknowledgedIndex) continue;
+      if (entry.index > this.committedIndex) {
+        throw new Violation(`${entry.index} is acknowledged and not committed`);
       }
+      this.#acknowledgedIndex = entry.index;
     }
   }
 

@@ -119,7 +119,7 @@ export class GatewayConnection implements Output {
   #there(run: (service: SqlService) => void): void {
     this.#sentUntil = this.#later(this.#sentUntil, () => {
       if (this.host.run !== this.#run) return;
-      this.host.clock.arrive(() => {
+      this.host.mainClock.arrive(() => {
         const { life } = this.host;
         if (life !== undefined) run(life.service);
       });

@@ -56,14 +56,20 @@ export class HostClock implements Clock {
     this.#fire({ life: this.#life, run });
   }
 
+  /** Something that is on its way: `arrive` for this run of the process, and nothing for the next. */
+  ofThisLife(run: () => void): () => void {
+    const due: Due = { life: this.#life, run };
+    return () => this.#fire(due);
+  }
+
   pause(): void {
     this.#paused = true;
   }
 
-  /** What was held back comes now, in order, one turn each. */
+  /** What was held back comes now, in order, one turn each, and before anything else. */
   resume(): void {
     this.#paused = false;
-    for (const due of this.#held.splice(0)) this.#world.nextTurn(() => this.#fire(due));
+    this.#drainLater();
   }
 
   /** The process is gone: nothing that waits will run. */
@@ -75,12 +81,24 @@ export class HostClock implements Clock {
 
   #fire(due: Due): void {
     if (due.run === undefined || due.life !== this.#life) return;
-    if (this.#paused) {
-      this.#held.push(due);
-      return;
-    }
-    const { run } = due;
-    due.run = undefined;
-    run();
+    if (this.#paused || this.#held.length > 0) this.#held.push(due);
+    else runOnce(due);
   }
+
+  #drainLater(): void {
+    const life = this.#life;
+    this.#world.nextTurn(() => {
+      if (life !== this.#life || this.#paused) return;
+      const due = this.#held.shift();
+      if (due === undefined) return;
+      runOnce(due);
+      this.#drainLater();
+    });
+  }
+}
+
+function runOnce(due: Due): void {
+  const { run } = due;
+  due.run = undefined;
+  run?.();
 }

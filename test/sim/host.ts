@@ -1,25 +1,32 @@
 import { nullLogger } from '../../src/base/logger.ts';
 import type { Random } from '../../src/base/random.ts';
-import { describeTransition } from '../../src/raft/describe.ts';
-import type { Settlement, Ticket } from '../../src/raft/events.ts';
+import type { Settlement, Ticket, Transition } from '../../src/raft/events.ts';
 import type { RaftOptions } from '../../src/raft/options.ts';
 import type { RaftStore, StateMachine } from '../../src/raft/ports.ts';
-import type { Configuration, ServerId, SnapshotData } from '../../src/raft/types.ts';
+import type { Configuration, ServerId } from '../../src/raft/types.ts';
 import { RaftConsensus, type RaftRequest } from '../../src/server/raft-consensus.ts';
 import { bootstrap, isFresh } from '../../src/storage/bootstrap.ts';
 import { DiskRaftStore } from '../../src/storage/raft-store.ts';
 import { Violation } from './checkers.ts';
 import type { FaultyDisk } from './faulty-disk.ts';
 import type { HostClock } from './host-clock.ts';
-import type { Network, RaftProcess } from './network.ts';
+import { connectThreads } from './host-threads.ts';
+import type { Network, RaftParts, RaftProcess } from './network.ts';
+import { observedByRaft, observedOnMain, observedStore, type Watch } from './observed.ts';
 import type { Service } from './service.ts';
+import type { PortOptions } from './simulated-port.ts';
 import type { Surroundings } from './surroundings.ts';
+import type { VirtualClock } from './virtual-clock.ts';
 
 /** What one host is made of. */
 export interface HostParts<S extends Service> {
   readonly options: RaftOptions;
   readonly address: string;
+  readonly world: VirtualClock;
+  /** Of the thread that Raft runs on. */
   readonly clock: HostClock;
+  /** Raft runs on a thread of its own, beside the machine, and this is how they hear of each other. */
+  readonly threads: { readonly mainClock: HostClock; readonly port: PortOptions } | undefined;
   readonly disk: FaultyDisk;
   readonly random: Random;
   readonly network: Network;
@@ -39,27 +46,47 @@ export interface Life<S> {
   readonly store: RaftStore;
   readonly service: S;
   readonly consensus: RaftConsensus;
+  /** Its place in the cluster, as Raft last told the machine; the machine may hear of it later. */
+  readonly transition: Transition | undefined;
+  /** From now on no thread is busy for long. */
+  readonly calm: () => void;
 }
+
+/** What Raft has on the machine's side. */
+type MachineParts = Pick<RaftParts, 'machine' | 'onSettle' | 'onLease' | 'store'>;
+
+type CreateRaft = (parts: MachineParts) => RaftProcess;
+
+type Connected = Pick<Life<Service>, 'consensus' | 'raft' | 'calm'>;
 
 /** A machine with a disk on which the daemon's parts run: store, Raft and driver. It may crash and start again. */
 export class Host<S extends Service = Service> {
   readonly id: ServerId;
   readonly address: string;
+  /** Of the thread that Raft runs on. */
   readonly clock: HostClock;
+  /** Of the thread that serves clients: the same one, or one of its own. */
+  readonly mainClock: HostClock;
   readonly disk: FaultyDisk;
   readonly #parts: HostParts<S>;
+  readonly #watch: Watch;
   #life: Life<S> | undefined;
   /** Reads under way, with what was acknowledged when they were asked. */
   readonly #reads = new Map<Ticket, number>();
   /** Counts the runs of the process: what belongs to an earlier one is void. */
   #run = 0;
+  #paused = false;
+  #stalled = false;
 
   constructor(parts: HostParts<S>) {
     this.#parts = parts;
     this.id = parts.options.id;
     this.address = parts.address;
     this.clock = parts.clock;
+    this.mainClock = parts.threads?.mainClock ?? parts.clock;
     this.disk = parts.disk;
+    const check = (run: () => void) => this.#check(run);
+    this.#watch = { id: this.id, around: parts.around, check };
   }
 
   /** The process, from its start to its end; it may still be reading its disk. */
@@ -88,38 +115,54 @@ export class Host<S extends Service = Service> {
     this.#life = undefined;
     this.#reads.clear();
     this.#run++;
+    this.#paused = false;
+    this.#stalled = false;
     this.clock.die();
+    if (this.mainClock !== this.clock) this.mainClock.die();
     if (how === 'kill') this.disk.kill();
     else this.disk.crash();
     this.#parts.network.died(this, how);
   }
 
+  /** The whole process stands still. */
+  get paused(): boolean {
+    return this.#paused;
+  }
+
+  /** The thread that serves clients is busy with something else, and Raft is not. */
+  get stalled(): boolean {
+    return this.#stalled;
+  }
+
+  get hasThreads(): boolean {
+    return this.mainClock !== this.clock;
+  }
+
+  set paused(paused: boolean) {
+    this.#paused = paused;
+    setPaused(this.clock, paused);
+    if (this.hasThreads) setPaused(this.mainClock, paused || this.#stalled);
+  }
+
+  /** @param stalled true only where there are two threads */
+  set stalled(stalled: boolean) {
+    this.#stalled = stalled;
+    setPaused(this.mainClock, stalled || this.#paused);
+  }
+
   async #boot(): Promise<void> {
-    const { clock, disk, members, options, random, network, around, createService } = this.#parts;
-    const store = this.#observedStore();
-    const service = createService(clock);
-    const consensus: RaftConsensus = new RaftConsensus(service, {
-      // Not at once: what becomes of a proposal must not be told before its ticket is known.
-      request: (request) => queueMicrotask(() => this.#ask(raft, request)),
-      leaseHeld: () => clock.now() < raft.leaseUntil,
-    });
-    const raft: RaftProcess = network.createRaft(this, {
-      options,
-      store,
-      machine: this.#observedMachine(consensus.machine),
-      clock,
-      random,
-      logger: nullLogger,
-      sending: ({ to, message }) => around.checkers.sending(this.id, to.id, message),
-      onSettle: (settlement) => {
-        this.#settled(settlement);
-        consensus.settle(settlement);
-      },
-      onLease: () => {},
-      fatal: (error) => around.fatal(this.id, error),
-    });
+    const { disk, members, network, around, createService, threads } = this.#parts;
+    const store = this.#store();
+    const service = createService(this.mainClock);
+    const createRaft: CreateRaft = (parts) =>
+      network.createRaft(this, { ...this.#raftParts(), ...parts });
+    const { consensus, raft, calm } =
+      threads === undefined
+        ? this.#connectInline(service, store, createRaft)
+        : this.#connectThreads(service, store, createRaft, threads.port);
     service.attach(consensus);
-    this.#life = { raft, store, service, consensus };
+    const life = { raft, store, service, consensus, calm, transition: undefined };
+    this.#life = life;
     if (members !== undefined && (await isFresh(disk, directory))) {
       await bootstrap(disk, directory, members);
     }
@@ -127,23 +170,88 @@ export class Host<S extends Service = Service> {
     around.started(this.id);
   }
 
-  /** A read that is settled sees everything that was acknowledged anywhere before it was asked. */
-  #settled(settlement: Settlement): void {
-    const floor = this.#reads.get(settlement.ticket);
-    this.#reads.delete(settlement.ticket);
-    if (floor === undefined || settlement.outcome !== 'done' || settlement.index >= floor) return;
-    throw new Violation(`a read on ${this.id} at ${settlement.index} misses ${floor}`);
+  /** Raft and the machine on one thread. */
+  #connectInline(service: S, store: RaftStore, createRaft: CreateRaft): Connected {
+    const consensus: RaftConsensus = new RaftConsensus(service, {
+      // Not at once: what becomes of a proposal must not be told before its ticket is known.
+      request: (request) => queueMicrotask(() => this.#ask(request, () => raft.request(request))),
+      leaseHeld: () => this.clock.now() < raft.leaseUntil,
+    });
+    const raft: RaftProcess = createRaft({
+      store,
+      machine: this.#observedByRaft(this.#observedOnMain(consensus.machine)),
+      onSettle: (settlement) => this.#settle(consensus, settlement),
+      onLease: () => {},
+    });
+    return { consensus, raft, calm: () => {} };
   }
 
-  #ask(raft: RaftProcess, request: RaftRequest): void {
+  /** Each on its own. */
+  #connectThreads(
+    service: S,
+    store: RaftStore,
+    createRaft: CreateRaft,
+    port: PortOptions,
+  ): Connected {
+    const { world, random } = this.#parts;
+    const clocks = { world, main: this.mainClock, raft: this.clock };
+    const { main, raft, calm } = connectThreads(clocks, random, port, (parts) =>
+      createRaft({
+        ...parts,
+        machine: this.#observedByRaft(parts.machine),
+        store: parts.awaiting(store),
+      }),
+    );
+    const consensus = new RaftConsensus(service, {
+      request: (request) => this.#ask(request, () => main.request(request)),
+      leaseHeld: (term) => main.leaseHeld(term),
+    });
+    main.drive(this.#observedOnMain(consensus.machine), (settlement) =>
+      this.#settle(consensus, settlement),
+    );
+    return { consensus, raft, calm };
+  }
+
+  #observedOnMain(machine: StateMachine): StateMachine {
+    return observedOnMain(machine, this.#watch, this.mainClock, this.#parts.restoreMs);
+  }
+
+  #observedByRaft(machine: StateMachine): StateMachine {
+    return observedByRaft(machine, this.#watch, (transition) => {
+      if (this.#life !== undefined) this.#life = { ...this.#life, transition };
+    });
+  }
+
+  #raftParts(): Omit<RaftParts, keyof MachineParts> {
+    const { clock, options, random, around } = this.#parts;
+    return {
+      options,
+      clock,
+      random,
+      logger: nullLogger,
+      sending: ({ to, message }) => around.checkers.sending(this.id, to.id, message),
+      fatal: (error) => around.fatal(this.id, error),
+    };
+  }
+
+  /** A read that is settled sees everything that was acknowledged anywhere before it was asked. */
+  #settle(consensus: RaftConsensus, settlement: Settlement): void {
+    const floor = this.#reads.get(settlement.ticket) ?? 0;
+    this.#reads.delete(settlement.ticket);
+    if (settlement.outcome === 'done' && settlement.index < floor) {
+      throw new Violation(`a read on ${this.id} at ${settlement.index} misses ${floor}`);
+    }
+    consensus.settle(settlement);
+  }
+
+  #ask(request: RaftRequest, ask: () => void): void {
     if (request.type === 'read') {
       this.#reads.set(request.ticket, this.#parts.around.checkers.acknowledgedIndex);
     }
-    this.#watch(() => raft.request(request));
+    this.#check(ask);
   }
 
-  /** What is thrown here ends the run, whoever may be there to catch it. */
-  #watch(run: () => void): void {
+  #check(run: () => void): void {
     try {
       run();
     } catch (error) {
@@ -151,9 +259,8 @@ export class Host<S extends Service = Service> {
     }
   }
 
-  #observedStore(): RaftStore {
-    const { around, clock, disk, options, segmentBytes } = this.#parts;
-    const { checkers } = around;
+  #store(): RaftStore {
+    const { clock, disk, options, segmentBytes } = this.#parts;
     const store = new DiskRaftStore({
       disk,
       directory,
@@ -164,73 +271,13 @@ export class Host<S extends Service = Service> {
       segmentBytes,
       spareSegments: 1,
     });
-    return {
-      space: store.space,
-      load: async () => {
-        const loaded = await store.load();
-        around.log(
-          this.id,
-          () => `loaded ${loaded.entries.length} entries, term ${loaded.vote.term}`,
-        );
-        checkers.loaded(this.id, loaded);
-        return loaded;
-      },
-      persist: async (write) => {
-        around.persisting(this.id, write);
-        checkers.persisting(this.id, write);
-        await store.persist(write);
-        around.log(this.id, () => `durable: write ${write.write}`);
-        checkers.persisted(this.id, write.write);
-      },
-      writeSnapshot: async (snapshot) => {
-        await store.writeSnapshot(snapshot);
-        around.log(this.id, () => `snapshot of ${snapshot.meta.index} is on disk`);
-        // The driver lives with a snapshot that fails: a violation must not be taken for one.
-        this.#watch(() => checkers.snapshotWritten(this.id, snapshot.meta));
-      },
-      openSnapshot: (meta) => store.openSnapshot(meta),
-      receiveSnapshot: (meta, chunks) => store.receiveSnapshot(meta, chunks),
-      close: () => store.close(),
-    };
+    return observedStore(store, this.#watch);
   }
+}
 
-  #slowly(data: SnapshotData): SnapshotData {
-    const { clock, restoreMs } = this.#parts;
-    return {
-      sizeBytes: data.sizeBytes,
-      async *chunks() {
-        if (restoreMs > 0) await new Promise<void>((resolve) => clock.after(restoreMs, resolve));
-        yield* data.chunks();
-      },
-      release: () => data.release(),
-    };
-  }
-
-  #observedMachine(machine: StateMachine): StateMachine {
-    const { around } = this.#parts;
-    const { checkers } = around;
-    let leads = false;
-    return {
-      apply: (entries) => {
-        around.applying(this.id, entries);
-        checkers.applied(this.id, entries);
-        machine.apply(entries);
-      },
-      transition: (transition) => {
-        around.log(this.id, () => describeTransition(transition));
-        checkers.transition(this.id, transition);
-        machine.transition(transition);
-        const led = leads;
-        leads = transition.state === 'leader';
-        if (leads && !led) around.elected(this.id);
-      },
-      takeSnapshot: () => machine.takeSnapshot(),
-      restore: async ({ meta, data }) => {
-        await machine.restore({ meta, data: this.#slowly(data) });
-        around.restored(this.id, meta);
-      },
-    };
-  }
+function setPaused(clock: HostClock, paused: boolean): void {
+  if (paused) clock.pause();
+  else if (clock.paused) clock.resume();
 }
 
 /** Every host has one directory on a disk of its own. */

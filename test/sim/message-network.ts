@@ -70,6 +70,8 @@ export class MessageNetwork implements Network {
     return {
       start: () => driver.start(),
       request: (request) => ask(driver, request),
+      handedOut: () => {},
+      applied: () => {},
       get leaseUntil() {
         return driver.leaseUntil;
       },

@@ -27,6 +27,7 @@ const misfortunes: Readonly<
   kill: { weight: 2, strike: (nemesis, host) => nemesis.crash(host, 'kill') },
   'all power cut': { weight: 1, strike: (nemesis) => nemesis.crashAll() },
   pause: { weight: 3, strike: (nemesis, host) => nemesis.pause(host) },
+  stall: { weight: 3, strike: (nemesis, host) => nemesis.stall(host) },
   partition: { weight: 3, strike: (nemesis) => nemesis.partition() },
   isolation: { weight: 3, strike: (nemesis, host) => nemesis.isolate(host) },
   mending: { weight: 3, strike: (nemesis) => nemesis.mend() },
@@ -47,6 +48,8 @@ export class Nemesis {
   /** How many of a hundred new leaders are struck as soon as they lead, and voters as soon as they vote. */
   readonly #huntPercent: number;
   readonly #votePercent: number;
+  /** How many of a hundred snapshots are struck while they are sent or received. */
+  readonly #shipPercent: number;
   /** Longest time from one misfortune to the next. */
   readonly #pauseMs: number;
   /** What was asked of a process and is not answered. */
@@ -58,6 +61,7 @@ export class Nemesis {
     this.#huntPercent = this.#happens(40) ? parts.random.int(20, 80) : 0;
     this.#pauseMs = parts.random.int(parts.electionTimeoutMs / 2, parts.electionTimeoutMs * 4);
     this.#votePercent = this.#happens(30) ? parts.random.int(5, 40) : 0;
+    this.#shipPercent = this.#happens(30) ? parts.random.int(10, 60) : 0;
     for (const { strike, weight } of Object.values(misfortunes)) {
       const count = weight * parts.random.int(0, 3);
       for (let at = 0; at < count; at++) this.#deck.push(strike);
@@ -71,7 +75,7 @@ export class Nemesis {
       const strike = this.#deck[random.int(0, this.#deck.length - 1)];
       const host = hosts[random.int(0, hosts.length - 1)];
       // Those that lead have most to lose.
-      const leader = hosts.find((one) => one.life?.consensus.transition.state === 'leader');
+      const leader = hosts.find((one) => one.life?.transition?.state === 'leader');
       const target = leader !== undefined && this.#happens(40) ? leader : host;
       if (target !== undefined) strike?.(this, target);
       this.start();
@@ -117,6 +121,21 @@ export class Nemesis {
     });
   }
 
+  /** A snapshot is on its way from or to this one. */
+  shipping(host: Host): void {
+    if (this.#over || !this.#happens(this.#shipPercent)) return;
+    const { clock, electionTimeoutMs, random } = this.#parts;
+    const { run } = host;
+    clock.after(random.int(0, electionTimeoutMs * 2) / 4, () => {
+      if (this.#over || host.run !== run) return;
+      const choice = random.int(0, 4);
+      if (choice <= 1) this.crash(host, 'power cut');
+      else if (choice === 2) this.crash(host, 'kill');
+      else if (choice === 3) this.pause(host);
+      else this.isolate(host);
+    });
+  }
+
   /** Something that a process was asked, has not answered, and still could. */
   get unanswered(): string | undefined {
     for (const { host, run, what } of this.#unanswered) {
@@ -134,7 +153,8 @@ export class Nemesis {
     for (const host of hosts) {
       host.disk.fault = undefined;
       host.disk.extraLatencyMs = 0;
-      if (host.clock.paused) host.clock.resume();
+      if (host.paused) host.paused = false;
+      if (host.stalled) host.stalled = false;
       if (host.life === undefined) host.start();
     }
   }
@@ -168,14 +188,28 @@ export class Nemesis {
 
   pause(host: Host): void {
     const { clock, electionTimeoutMs, random, log } = this.#parts;
-    if (host.life === undefined || host.clock.paused) return;
+    if (host.life === undefined || host.paused) return;
     const { run } = host;
     log(() => `${host.id} is paused`);
-    host.clock.pause();
+    host.paused = true;
     clock.after(random.int(1, electionTimeoutMs * 3), () => {
-      if (host.run !== run || !host.clock.paused) return;
+      if (host.run !== run || !host.paused) return;
       log(() => `${host.id} goes on`);
-      host.clock.resume();
+      host.paused = false;
+    });
+  }
+
+  /** A long statement: clients wait, and Raft does not. */
+  stall(host: Host): void {
+    const { clock, electionTimeoutMs, random, log } = this.#parts;
+    if (host.life === undefined || host.stalled || !host.hasThreads) return;
+    const { run } = host;
+    log(() => `${host.id} serves nobody`);
+    host.stalled = true;
+    clock.after(random.int(1, electionTimeoutMs * (this.#happens(30) ? 12 : 4)), () => {
+      if (host.run !== run || !host.stalled) return;
+      log(() => `${host.id} serves again`);
+      host.stalled = false;
     });
   }
 
@@ -352,7 +386,7 @@ export class Nemesis {
 
   #leaders(): Host[] {
     return this.#parts.hosts.filter(
-      (host) => !host.clock.paused && host.life?.consensus.transition.state === 'leader',
+      (host) => !host.paused && host.life?.consensus.transition.state === 'leader',
     );
   }
 

@@ -9,6 +9,9 @@ export interface RaftProcess {
   start(): Promise<void>;
   request(request: RaftRequest): void;
   readonly leaseUntil: Instant;
+  /** See RaftNode. */
+  handedOut(bytes: number): void;
+  applied(bytes: number): void;
 }
 
 /** What Raft in one process is made of, but for its links. */

@@ -119,7 +119,7 @@ export class RegisterClients implements Clients {
       answer({ kind: 'refused', leader: undefined });
       return;
     }
-    host.clock.arrive(() => {
+    host.mainClock.arrive(() => {
       if (host.life === undefined) return;
       const { consensus, service } = host.life;
       const refused = { kind: 'refused', leader: consensus.transition.leader?.id } as const;

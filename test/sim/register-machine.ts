@@ -19,6 +19,7 @@ export function encodeWrite(register: number, value: number, words: number): Buf
 
 interface Proposed {
   readonly ticket: Ticket;
+  readonly command: Buffer;
   readonly done: (outcome: WriteOutcome) => void;
 }
 
@@ -71,7 +72,7 @@ export class RegisterMachine implements Service {
     const term = this.leadingTerm;
     assert(term !== undefined && this.#consensus !== undefined, 'only a leader is asked to write');
     const ticket = this.#consensus.propose(term, command);
-    this.#proposed.push({ ticket, done });
+    this.#proposed.push({ ticket, command, done });
   }
 
   apply(entries: readonly Applied[]): void {
@@ -85,15 +86,16 @@ export class RegisterMachine implements Service {
         entry.index === this.#index + 1,
         `entry ${entry.index} is applied after ${this.#index}`,
       );
-      this.#index = entry.index;
-      this.#chain = extendChain(this.#chain, entry);
-      if (entry.type === 'command') {
-        this.#registers.set(entry.data.readUInt32LE(0), entry.data.readUInt32LE(4));
-      }
-      if (ticket === undefined) continue;
-      const proposed = this.#proposed.shift();
+      const proposed = ticket === undefined ? undefined : this.#proposed.shift();
       assert(proposed?.ticket === ticket, 'proposals commit in the order they were made');
-      done.push(proposed);
+      // Own commands come without their bytes when Raft is on another thread.
+      const data = proposed?.command ?? entry.data;
+      this.#index = entry.index;
+      this.#chain = extendChain(this.#chain, { ...entry, data });
+      if (entry.type === 'command') {
+        this.#registers.set(data.readUInt32LE(0), data.readUInt32LE(4));
+      }
+      if (proposed !== undefined) done.push(proposed);
     }
     for (const proposed of done) proposed.done('committed');
   }

@@ -17,6 +17,10 @@ export interface Surroundings {
   elected(id: ServerId): void;
   persisting(id: ServerId, write: Persist): void;
   applying(id: ServerId, entries: readonly Applied[]): void;
+  /** It opens its snapshot, mostly to send it to another. */
+  shipping(id: ServerId, meta: SnapshotMeta): void;
+  /** Another's snapshot begins to come. */
+  receiving(id: ServerId, meta: SnapshotMeta): void;
   /** The machine is in the state of this snapshot. */
   restored(id: ServerId, meta: SnapshotMeta): void;
 }

@@ -3,6 +3,7 @@ import { type RaftOptions, raftOptions } from '../../src/raft/options.ts';
 import type { Configuration, Role, ServerId } from '../../src/raft/types.ts';
 import type { NetworkOptions } from './network.ts';
 import type { ClientOptions } from './register-clients.ts';
+import type { PortOptions } from './simulated-port.ts';
 
 /** T in simulated milliseconds. Everything else is measured by it. */
 export const electionTimeoutMs = 100;
@@ -19,6 +20,8 @@ export interface HostSettings {
   readonly maxDiskLatencyMs: number;
   readonly restoreMs: number;
   readonly raft: RaftOptions;
+  /** Raft runs on a thread of its own, and this is how the threads hear of each other. */
+  readonly port: PortOptions | undefined;
 }
 
 /** A source that draws only a few different numbers: servers then draw the same timeout, and stand against each other. */
@@ -40,6 +43,9 @@ export interface WorldSettings {
   readonly network: NetworkOptions;
   readonly clients: ClientOptions;
 }
+
+/** How far a clock is off at most: two servers may then be as far apart as the margin of the lease allows, not more. */
+const maxDriftThousandths = 50;
 
 /** How many servers a cluster has, the usual numbers more often. */
 const sizes = [1, 2, 3, 3, 3, 4, 5, 5, 5];
@@ -77,15 +83,17 @@ function drawHosts(random: Random, count: number, sql: boolean): HostSettings[] 
     })),
   };
   const spares = happens(random, 50) ? 1 : 0;
+  const port = happens(random, 50) ? drawPort(random) : undefined;
   return Array.from({ length: count + spares }, (_, at) => ({
     id: idOf(at + 1),
     address: addressOf(at + 1),
     members: at < founders ? members : undefined,
-    rate: 1 + random.int(-30, 30) / 1000,
+    rate: 1 + random.int(-maxDriftThousandths, maxDriftThousandths) / 1000,
     zeroMs: random.int(0, 1000),
     maxDiskLatencyMs: happens(random, 15) ? 10 : 2,
     restoreMs: happens(random, 30) ? random.int(1, 4 * electionTimeoutMs) : 0,
     raft: drawRaftOptions(random, idOf(at + 1), sql || happens(random, 50)),
+    port,
   }));
 }
 
@@ -104,6 +112,14 @@ function drawRaftOptions(random: Random, id: ServerId, eager: boolean): RaftOpti
     maxInflightMessages: random.int(1, 8),
     maxCatchUpRoundMs: 500,
   });
+}
+
+function drawPort(random: Random): PortOptions {
+  return {
+    maxDelayMs: random.int(1, 20) / 10,
+    busyPercent: happens(random, 60) ? 0 : random.int(1, 3),
+    maxBusyMs: random.int(1, 4 * electionTimeoutMs),
+  };
 }
 
 const kinds = ['sockets', 'links', 'datagrams'] as const;

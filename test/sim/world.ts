@@ -60,6 +60,7 @@ export class World implements Surroundings {
   readonly #hosts: readonly Host[];
   readonly #clients: Clients;
   readonly #nemesis: Nemesis;
+  #calm = false;
   #failure: { readonly error: unknown } | undefined;
 
   /** @param keep how many lines of the trace to keep */
@@ -91,6 +92,8 @@ export class World implements Surroundings {
     await this.#runUntil(faultyMs, () => false);
     this.#nemesis.heal();
     this.#clients.calm();
+    this.#calm = true;
+    for (const { life } of this.#hosts) life?.calm();
     const acknowledged = this.#clients.acknowledged + writesAfterHealing;
     await this.#runUntil(faultyMs + recoveryMs, () => {
       return this.#clients.acknowledged >= acknowledged && this.#trouble() === undefined;
@@ -146,9 +149,9 @@ export class World implements Surroundings {
   elected(id: ServerId): void {
     const host = this.#host(id);
     if (host !== undefined) this.#nemesis.elected(host);
-    const term = host?.life?.consensus.transition.term ?? 0;
+    const term = host?.life?.transition?.term ?? 0;
     const holder = this.#hosts.find(({ clock, life }) => {
-      const older = life !== host?.life && (life?.consensus.transition.term ?? term) < term;
+      const older = life !== host?.life && (life?.transition?.term ?? term) < term;
       return older && life !== undefined && clock.now() < life.raft.leaseUntil;
     });
     if (holder !== undefined) throw new Violation(`${id} leads while ${holder.id} holds a lease`);
@@ -156,6 +159,7 @@ export class World implements Surroundings {
 
   started(id: ServerId): void {
     this.log(id, () => 'takes part');
+    if (this.#calm) this.#host(id)?.life?.calm();
   }
 
   persisting(id: ServerId, write: Persist): void {
@@ -168,6 +172,18 @@ export class World implements Surroundings {
 
   applying(id: ServerId, entries: readonly Applied[]): void {
     this.log(id, () => `applies ${entries.map(({ entry }) => describeEntry(entry)).join(', ')}`);
+  }
+
+  shipping(id: ServerId, { index }: SnapshotMeta): void {
+    this.log(id, () => `opens its snapshot of ${index}`);
+    const host = this.#host(id);
+    if (host !== undefined) this.#nemesis.shipping(host);
+  }
+
+  receiving(id: ServerId, { index }: SnapshotMeta): void {
+    this.log(id, () => `is sent a snapshot of ${index}`);
+    const host = this.#host(id);
+    if (host !== undefined) this.#nemesis.shipping(host);
   }
 
   restored(id: ServerId, meta: SnapshotMeta): void {
@@ -193,8 +209,8 @@ export class World implements Surroundings {
 
   /** Whoever holds a lease may be read from: it has applied everything acknowledged anywhere. */
   #checkLeases(): void {
-    for (const { clock, id, life } of this.#hosts) {
-      if (life === undefined || clock.paused || clock.now() >= life.raft.leaseUntil) continue;
+    for (const { id, life, mainClock } of this.#hosts) {
+      if (life === undefined || mainClock.paused || !life.consensus.leaseHeld()) continue;
       const serves = life.service.leadingTerm !== undefined;
       if (serves && life.service.index < this.checkers.acknowledgedIndex) {
         throw new Violation(
@@ -258,12 +274,15 @@ export class World implements Surroundings {
   }
 
   #createHost<S extends Service>(
-    { address, members, rate, zeroMs, maxDiskLatencyMs, restoreMs, raft }: HostSettings,
+    { address, members, rate, zeroMs, maxDiskLatencyMs, restoreMs, raft, port }: HostSettings,
     createService: (clock: HostClock) => S,
   ): Host<S> {
     const clock = new HostClock(this.#clock, rate, zeroMs);
     const options = { directories: [directory], minLatencyMs: 0, maxLatencyMs: maxDiskLatencyMs };
+    const mainClock = new HostClock(this.#clock, rate, zeroMs);
     return new Host({
+      world: this.#clock,
+      threads: port && { mainClock, port },
       options: raft,
       address,
       clock,
