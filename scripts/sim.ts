@@ -14,7 +14,15 @@ const { values } = parseArgs({
 const [first = 1, last = first] = values.seeds.split('..').map(Number);
 const lines = Number(values.trace);
 const startedAt = performance.now();
-const sum = { committed: 0, acknowledged: 0, reads: 0, leaders: 0 };
+const sum = {
+  committed: 0,
+  acknowledged: 0,
+  reads: 0,
+  leaders: 0,
+  changes: 0,
+  transfers: 0,
+  restored: 0,
+};
 let failed = 0;
 
 for (let seed = first; seed <= last; seed++) {
@@ -34,10 +42,12 @@ process.exitCode = failed > 0 ? 1 : 0;
 
 function progress(done: number): void {
   const perSecond = (done / (performance.now() - startedAt)) * 1000;
-  const { committed, acknowledged, reads, leaders } = sum;
+  const { committed, acknowledged, reads, leaders, changes, transfers, restored } = sum;
+  const cpuSeconds = process.cpuUsage().user / 1e6 / done;
   print(
-    `${done} seeds, ${failed} failed, ${perSecond.toFixed(1)}/s: ${leaders} leaders, ` +
-      `${committed} entries, ${acknowledged} writes and ${reads} reads by clients`,
+    `${done} seeds, ${failed} failed, ${perSecond.toFixed(1)}/s, ${cpuSeconds.toFixed(3)} processor seconds each: ` +
+      `${leaders} leaders, ${committed} entries, ${acknowledged} writes and ${reads} reads by clients, ` +
+      `${changes} changes of members, ${transfers} transfers, ${restored} snapshots restored`,
   );
 }
 

@@ -61,6 +61,8 @@ export class Checkers {
     { entry: { index: 0, term: 0, chain: emptyChain }, inTerm: 0 },
   ];
   #acknowledgedIndex = 0;
+  /** What a machine held at an index. */
+  readonly #images = new Map<number, string>();
 
   /** The newest committed entry. */
   get committedIndex(): number {
@@ -235,6 +237,13 @@ export class Checkers {
         `the leader of term ${term} (${id}) misses committed entry ${needed.index}`,
       );
     }
+  }
+
+  /** Whether this is the state of others that have applied everything up to `index`; the first one to say so is right. */
+  isStateOf(index: number, image: string): boolean {
+    const known = this.#images.get(index);
+    if (known === undefined) this.#images.set(index, image);
+    return known === undefined || known === image;
   }
 
   /** The chain of everything committed up to `index`. */

@@ -50,7 +50,7 @@ export class FaultyDisk implements Disk {
   #memory: Buffer[] = [];
   /** What writes answer, and if it is broken syncs too; undefined while the device is well. */
   fault: 'full' | 'broken' | undefined;
-  /** Added to every durable write: a sick device. */
+  /** Added to every durable write and every sync of a file: a sick device. */
   extraLatencyMs = 0;
 
   constructor(clock: Clock, random: Random, options: DiskOptions) {
@@ -194,7 +194,7 @@ export class FaultyDisk implements Disk {
       },
       sync: async () => {
         const covered = file.changes;
-        await this.#takeTime();
+        await this.#takeTime(this.extraLatencyMs);
         this.#checkBroken(path);
         file.sync(covered);
       },

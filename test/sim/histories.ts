@@ -52,14 +52,15 @@ export class Histories {
     history.splice(history.indexOf(operation), 1);
   }
 
-  /** The first register whose history could not have happened one operation at a time. */
+  /** The first register whose history could not have happened one operation at a time, or could not be decided. */
   check(): string | undefined {
     for (const [register, history] of this.#histories.entries()) {
-      if (checkRegister(history, undefined) !== 'not linearizable') continue;
+      const verdict = checkRegister(history, undefined);
+      if (verdict === 'linearizable') continue;
       const lines = history.map(({ kind, value, calledAt, returnedAt }) => {
         return `${calledAt.toFixed(3)}..${returnedAt.toFixed(3)} ${kind} ${value}`;
       });
-      return `register ${register} is not linearizable:\n${lines.join('\n')}`;
+      return `register ${register} is ${verdict}:\n${lines.join('\n')}`;
     }
     return undefined;
   }

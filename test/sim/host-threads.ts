@@ -17,6 +17,8 @@ import type { VirtualClock } from './virtual-clock.ts';
 export interface Threads {
   readonly main: MainEnd;
   readonly raft: RaftProcess;
+  /** The machine's thread looks at nothing that Raft says for so long. */
+  readonly holdUp: (byMs: number) => void;
   /** From now on no thread is busy for long. */
   readonly calm: () => void;
 }
@@ -48,6 +50,7 @@ export function connectThreads(
   return {
     main,
     raft: nodeEnd.node,
+    holdUp: (byMs) => toMain.holdUp(byMs),
     calm: () => {
       toMain.calm();
       toRaft.calm();

@@ -48,6 +48,8 @@ export interface Life<S> {
   readonly consensus: RaftConsensus;
   /** Its place in the cluster, as Raft last told the machine; the machine may hear of it later. */
   readonly transition: Transition | undefined;
+  /** The thread that serves clients looks at nothing that Raft says for so long, if they are two. */
+  readonly holdUp: (byMs: number) => void;
   /** From now on no thread is busy for long. */
   readonly calm: () => void;
 }
@@ -57,7 +59,7 @@ type MachineParts = Pick<RaftParts, 'machine' | 'onSettle' | 'onLease' | 'store'
 
 type CreateRaft = (parts: MachineParts) => RaftProcess;
 
-type Connected = Pick<Life<Service>, 'consensus' | 'raft' | 'calm'>;
+type Connected = Pick<Life<Service>, 'consensus' | 'raft' | 'holdUp' | 'calm'>;
 
 /** A machine with a disk on which the daemon's parts run: store, Raft and driver. It may crash and start again. */
 export class Host<S extends Service = Service> {
@@ -156,17 +158,16 @@ export class Host<S extends Service = Service> {
     const service = createService(this.mainClock);
     const createRaft: CreateRaft = (parts) =>
       network.createRaft(this, { ...this.#raftParts(), ...parts });
-    const { consensus, raft, calm } =
+    const connected =
       threads === undefined
         ? this.#connectInline(service, store, createRaft)
         : this.#connectThreads(service, store, createRaft, threads.port);
-    service.attach(consensus);
-    const life = { raft, store, service, consensus, calm, transition: undefined };
-    this.#life = life;
+    service.attach(connected.consensus);
+    this.#life = { ...connected, store, service, transition: undefined };
     if (members !== undefined && (await isFresh(disk, directory))) {
       await bootstrap(disk, directory, members);
     }
-    await raft.start();
+    await connected.raft.start();
     around.started(this.id);
   }
 
@@ -183,7 +184,7 @@ export class Host<S extends Service = Service> {
       onSettle: (settlement) => this.#settle(consensus, settlement),
       onLease: () => {},
     });
-    return { consensus, raft, calm: () => {} };
+    return { consensus, raft, holdUp: () => {}, calm: () => {} };
   }
 
   /** Each on its own. */
@@ -195,7 +196,7 @@ export class Host<S extends Service = Service> {
   ): Connected {
     const { world, random } = this.#parts;
     const clocks = { world, main: this.mainClock, raft: this.clock };
-    const { main, raft, calm } = connectThreads(clocks, random, port, (parts) =>
+    const { main, raft, holdUp, calm } = connectThreads(clocks, random, port, (parts) =>
       createRaft({
         ...parts,
         machine: this.#observedByRaft(parts.machine),
@@ -209,7 +210,7 @@ export class Host<S extends Service = Service> {
     main.drive(this.#observedOnMain(consensus.machine), (settlement) =>
       this.#settle(consensus, settlement),
     );
-    return { consensus, raft, calm };
+    return { consensus, raft, holdUp, calm };
   }
 
   #observedOnMain(machine: StateMachine): StateMachine {

@@ -1,9 +1,7 @@
-import { DqliteError } from '../../src/base/errors.ts';
 import type { Random } from '../../src/base/random.ts';
-import type { Change } from '../../src/raft/events.ts';
-import type { Role } from '../../src/raft/types.ts';
 import type { Host } from './host.ts';
 import type { Network } from './network.ts';
+import type { Operators } from './operators.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 /** What the nemesis works on. */
@@ -12,6 +10,7 @@ export interface NemesisParts {
   readonly random: Random;
   readonly network: Network;
   readonly hosts: readonly Host[];
+  readonly operators: Operators;
   /** T: the measure of everything it does. Milliseconds. */
   readonly electionTimeoutMs: number;
   readonly log: (line: () => string) => void;
@@ -36,13 +35,15 @@ const misfortunes: Readonly<
   'broken disk': { weight: 1, strike: (nemesis, host) => nemesis.breakDisk(host) },
   'patchy network': { weight: 2, strike: (nemesis) => nemesis.patch() },
   'slow network': { weight: 2, strike: (nemesis) => nemesis.slowNetwork() },
-  change: { weight: 4, strike: (nemesis) => nemesis.changes() },
-  transfer: { weight: 3, strike: (nemesis) => nemesis.transfer() },
+  change: { weight: 4, strike: (nemesis) => nemesis.operators.changeMembers() },
+  transfer: { weight: 3, strike: (nemesis) => nemesis.operators.transfer() },
+  'transfer there and back': { weight: 2, strike: (nemesis) => nemesis.transferThereAndBack() },
   'transfer in the dark': { weight: 3, strike: (nemesis) => nemesis.transferInTheDark() },
 };
 
 /** Whatever can go wrong, and what operators do at the wrong moment; all by the random source. */
 export class Nemesis {
+  readonly operators: Operators;
   readonly #parts: NemesisParts;
   readonly #deck: Misfortune[] = [];
   /** How many of a hundred new leaders are struck as soon as they lead, and voters as soon as they vote. */
@@ -52,11 +53,10 @@ export class Nemesis {
   readonly #shipPercent: number;
   /** Longest time from one misfortune to the next. */
   readonly #pauseMs: number;
-  /** What was asked of a process and is not answered. */
-  readonly #unanswered = new Set<{ host: Host; run: number; what: string }>();
   #over = false;
 
   constructor(parts: NemesisParts) {
+    this.operators = parts.operators;
     this.#parts = parts;
     this.#huntPercent = this.#happens(40) ? parts.random.int(20, 80) : 0;
     this.#pauseMs = parts.random.int(parts.electionTimeoutMs / 2, parts.electionTimeoutMs * 4);
@@ -111,13 +111,10 @@ export class Nemesis {
     if (this.#over || !this.#happens(40)) return;
     const { clock, electionTimeoutMs, random } = this.#parts;
     clock.after(random.int(0, electionTimeoutMs), () => {
-      const [leader] = this.#leaders();
+      const [leader] = this.operators.leaders;
       if (this.#over || leader === undefined || leader === host) return;
-      const consensus = leader.life?.consensus;
       if (this.#happens(30)) this.crash(leader, 'power cut');
-      else if (consensus !== undefined) {
-        this.#ask(leader, `hand over to ${host.id}`, consensus.transfer(host.id));
-      }
+      else this.operators.handOver(leader, host.id);
     });
   }
 
@@ -136,19 +133,12 @@ export class Nemesis {
     });
   }
 
-  /** Something that a process was asked, has not answered, and still could. */
-  get unanswered(): string | undefined {
-    for (const { host, run, what } of this.#unanswered) {
-      if (host.run === run) return `${host.id} does not answer: ${what}`;
-    }
-    return undefined;
-  }
-
   /** No more of it: everything that was broken works again, and stays so. */
   heal(): void {
     const { hosts, network, log } = this.#parts;
     log(() => 'everything heals');
     this.#over = true;
+    this.operators.stop();
     network.calm();
     for (const host of hosts) {
       host.disk.fault = undefined;
@@ -205,8 +195,11 @@ export class Nemesis {
     if (host.life === undefined || host.stalled || !host.hasThreads) return;
     const { run } = host;
     log(() => `${host.id} serves nobody`);
+    const durationMs = random.int(1, electionTimeoutMs * (this.#happens(30) ? 12 : 4));
+    // What clients ask meanwhile may be heard before what Raft says.
+    if (this.#happens(50)) host.life.holdUp(durationMs + random.int(0, electionTimeoutMs));
     host.stalled = true;
-    clock.after(random.int(1, electionTimeoutMs * (this.#happens(30) ? 12 : 4)), () => {
+    clock.after(durationMs, () => {
       if (host.run !== run || !host.stalled) return;
       log(() => `${host.id} serves again`);
       host.stalled = false;
@@ -301,65 +294,6 @@ export class Nemesis {
     });
   }
 
-  /** One or several in a hurry. */
-  changes(): void {
-    const { clock, random } = this.#parts;
-    const count = this.#happens(40) ? random.int(2, 4) : 1;
-    for (let at = 0; at < count; at++) {
-      clock.after(random.int(0, 10 * at), () => {
-        if (!this.#over) this.change();
-      });
-    }
-  }
-
-  change(): void {
-    const { hosts, random } = this.#parts;
-    const target = hosts[random.int(0, hosts.length - 1)];
-    if (target === undefined) return;
-    const roles: readonly Role[] = ['voter', 'voter', 'standby', 'spare'];
-    const { id, address } = target;
-    const changes: readonly Change[] = [
-      { kind: 'add', id, address },
-      { kind: 'assign', id, role: roles[random.int(0, 3)] ?? 'voter' },
-      { kind: 'assign', id, role: 'voter' },
-      { kind: 'remove', id },
-    ];
-    const change = changes[random.int(0, changes.length - 1)];
-    for (const leader of this.#leaders()) {
-      const consensus = leader.life?.consensus;
-      if (change === undefined || consensus === undefined) continue;
-      this.#ask(leader, `${change.kind} ${id}`, consensus.change(change));
-    }
-  }
-
-  transfer(): void {
-    const { hosts, random } = this.#parts;
-    for (const leader of this.#leaders()) {
-      const consensus = leader.life?.consensus;
-      if (consensus === undefined) continue;
-      const { servers } = consensus.transition.configuration;
-      const voters = servers.filter(({ id, role }) => role === 'voter' && id !== leader.id);
-      // Mostly what can succeed, sometimes what must be refused.
-      const candidates = voters.length > 0 && this.#happens(80) ? voters : hosts;
-      const to = candidates[random.int(0, candidates.length - 1)]?.id;
-      const target = this.#happens(30) ? undefined : to;
-      this.#ask(leader, `hand over to ${target ?? 'anyone'}`, consensus.transfer(target));
-    }
-  }
-
-  #ask(host: Host, what: string, promise: Promise<void>): void {
-    const { log } = this.#parts;
-    log(() => `${host.id} is asked: ${what}`);
-    const asked = { host, run: host.run, what };
-    this.#unanswered.add(asked);
-    const answered = (error: unknown) => {
-      this.#unanswered.delete(asked);
-      log(() => `${host.id} answers: ${what}: ${error ?? 'done'}`);
-      if (error !== undefined && !(error instanceof DqliteError)) throw error;
-    };
-    promise.then(() => answered(undefined), answered);
-  }
-
   /** Most cuts do not last: else little would ever be committed. */
   #mendLater(): void {
     const { clock, electionTimeoutMs, random } = this.#parts;
@@ -372,8 +306,8 @@ export class Nemesis {
   /** The old leader is the last to hear of the new one. */
   transferInTheDark(): void {
     const { clock, hosts, network, random, log } = this.#parts;
-    const [leader] = this.#leaders();
-    this.transfer();
+    const [leader] = this.operators.leaders;
+    this.operators.transfer();
     clock.after(random.int(0, 100) / 10, () => {
       if (this.#over || leader === undefined) return;
       log(() => `${leader.id} hears nobody`);
@@ -384,10 +318,21 @@ export class Nemesis {
     });
   }
 
-  #leaders(): Host[] {
-    return this.#parts.hosts.filter(
-      (host) => !host.paused && host.life?.consensus.transition.state === 'leader',
-    );
+  /** The thread that serves clients is the last to hear that leadership was gone and is back. */
+  transferThereAndBack(): void {
+    const { clock, electionTimeoutMs, hosts, random, log } = this.#parts;
+    const [leader] = this.operators.leaders;
+    this.operators.transfer();
+    clock.after(random.int(0, 100) / 100, () => {
+      if (this.#over || leader === undefined) return;
+      log(() => `${leader.id} does not hear what Raft says`);
+      leader.life?.holdUp(random.int(1, 3 * electionTimeoutMs));
+    });
+    clock.after(random.int(5, electionTimeoutMs), () => {
+      const successor = hosts.find(({ life }) => life?.transition?.ready === true);
+      if (this.#over || leader === undefined || successor === undefined) return;
+      if (successor !== leader) this.operators.handOver(successor, leader.id);
+    });
   }
 
   #happens(percent: number): boolean {

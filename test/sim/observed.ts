@@ -88,6 +88,7 @@ export function observedOnMain(
     apply: (entries) => {
       around.checkers.acknowledged(entries);
       machine.apply(entries);
+      around.applied(id);
     },
     transition: (transition) => machine.transition(transition),
     takeSnapshot: () => machine.takeSnapshot(),

@@ -54,6 +54,11 @@ export class SimulatedPort<Message> implements MessageTarget {
     this.#world.after(this.#arrivesAt - now, arrive);
   }
 
+  /** What is sent from now on is not looked at before so much time has passed. */
+  holdUp(byMs: number): void {
+    this.#arrivesAt = Math.max(this.#arrivesAt, this.#world.now() + byMs);
+  }
+
   /** From now on nobody is busy for long. */
   calm(): void {
     this.#calm = true;

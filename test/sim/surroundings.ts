@@ -21,6 +21,8 @@ export interface Surroundings {
   shipping(id: ServerId, meta: SnapshotMeta): void;
   /** Another's snapshot begins to come. */
   receiving(id: ServerId, meta: SnapshotMeta): void;
+  /** The machine has applied what it was given, or holds it back behind a snapshot. */
+  applied(id: ServerId): void;
   /** The machine is in the state of this snapshot. */
   restored(id: ServerId, meta: SnapshotMeta): void;
 }

@@ -2,7 +2,7 @@ import { type Random, seededRandom } from '../../src/base/random.ts';
 import { describeEffects, describeEntry } from '../../src/raft/describe.ts';
 import type { Applied, Persist } from '../../src/raft/events.ts';
 import type { ServerId, SnapshotMeta } from '../../src/raft/types.ts';
-import { sameChain } from './chain.ts';
+import { emptyChain, sameChain } from './chain.ts';
 import { Checkers, Violation } from './checkers.ts';
 import { FaultyDisk } from './faulty-disk.ts';
 import { directory, Host } from './host.ts';
@@ -10,6 +10,7 @@ import { HostClock } from './host-clock.ts';
 import { MessageNetwork } from './message-network.ts';
 import { Nemesis } from './nemesis.ts';
 import type { Network } from './network.ts';
+import { Operators } from './operators.ts';
 import { RegisterClients } from './register-clients.ts';
 import { RegisterMachine } from './register-machine.ts';
 import type { Clients, Service } from './service.ts';
@@ -32,6 +33,8 @@ import {
 const recoveryMs = 40 * electionTimeoutMs;
 /** Temporary files that may be in use at a time: two snapshots, their descriptions, a segment. */
 const temporaryLimit = 5;
+/** At every so many-th entry the databases of the servers are compared. */
+const imageEvery = 4;
 /** Writes that must succeed in that time. */
 const writesAfterHealing = 3;
 
@@ -42,6 +45,11 @@ export interface Summary {
   readonly acknowledged: number;
   readonly reads: number;
   readonly leaders: number;
+  /** Changes of the members and transfers of leadership that succeeded. */
+  readonly changes: number;
+  readonly transfers: number;
+  /** Snapshots restored, at a start or from another server. */
+  readonly restored: number;
   /** The same for two runs only if the same things happened. */
   readonly hash: number;
 }
@@ -59,8 +67,10 @@ export class World implements Surroundings {
   readonly #network: Network;
   readonly #hosts: readonly Host[];
   readonly #clients: Clients;
+  readonly #operators: Operators;
   readonly #nemesis: Nemesis;
   #calm = false;
+  #restored = 0;
   #failure: { readonly error: unknown } | undefined;
 
   /** @param keep how many lines of the trace to keep */
@@ -73,13 +83,16 @@ export class World implements Surroundings {
     const { hosts, clients } = kind === 'sql' ? this.#sql() : this.#registers();
     this.#hosts = hosts;
     this.#clients = clients;
+    const log = (line: () => string) => this.trace.add(clock.now(), '-', line);
+    this.#operators = new Operators({ clock, random: this.#fork(), hosts, log });
     this.#nemesis = new Nemesis({
       clock,
       random: this.#fork(),
       network: this.#network,
       hosts,
+      operators: this.#operators,
       electionTimeoutMs,
-      log: (line) => this.trace.add(clock.now(), '-', line),
+      log,
     });
   }
 
@@ -118,6 +131,9 @@ export class World implements Surroundings {
       acknowledged: this.#clients.acknowledged,
       reads: this.#clients.reads,
       leaders: this.checkers.leaders,
+      changes: this.#operators.changes,
+      transfers: this.#operators.transfers,
+      restored: this.#restored,
       hash: this.trace.hash,
     };
   }
@@ -186,14 +202,16 @@ export class World implements Surroundings {
     if (host !== undefined) this.#nemesis.shipping(host);
   }
 
+  applied(id: ServerId): void {
+    const service = this.#host(id)?.life?.service;
+    if (service !== undefined) this.#checkState(id, service);
+  }
+
   restored(id: ServerId, meta: SnapshotMeta): void {
     this.log(id, () => `is in the state of ${meta.index}`);
+    this.#restored++;
     const service = this.#host(id)?.life?.service;
-    if (service?.chain === undefined || service.index !== meta.index) return;
-    const committed = this.checkers.committedChain(meta.index);
-    if (committed === undefined || !sameChain(service.chain, committed)) {
-      throw new Violation(`${id} restored another state than that of ${meta.index}`);
-    }
+    if (service !== undefined) this.#checkState(id, service);
   }
 
   async #runUntil(endMs: number, done: () => boolean): Promise<void> {
@@ -220,6 +238,17 @@ export class World implements Surroundings {
     }
   }
 
+  /** Equal indexes are equal states: by the bytes applied, and where there are none at hand, by what came of them. */
+  #checkState(id: ServerId, service: Service): void {
+    const { chain, index } = service;
+    if (chain === undefined && index % imageEvery !== 0) return;
+    const same =
+      chain === undefined
+        ? this.checkers.isStateOf(index, service.image())
+        : sameChain(chain, this.checkers.committedChain(index) ?? emptyChain);
+    if (!same) throw new Violation(`${id} is in another state than others at ${index}`);
+  }
+
   /** What is not yet as it must be after healing. */
   #trouble(): string | undefined {
     const leader = this.#hosts.find(({ life }) => life?.service.leadingTerm !== undefined);
@@ -235,7 +264,7 @@ export class World implements Surroundings {
         return `${id} is at ${other?.index}, not ${service.index}`;
       if (other.image() !== service.image()) throw new Violation(`${id} is in another state`);
     }
-    return this.#nemesis.unanswered;
+    return this.#operators.unanswered;
   }
 
   /** What nobody removes from a disk. */
