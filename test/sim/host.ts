@@ -7,7 +7,6 @@ import type { Configuration, ServerId } from '../../src/raft/types.ts';
 import { RaftConsensus, type RaftRequest } from '../../src/server/raft-consensus.ts';
 import { bootstrap, isFresh } from '../../src/storage/bootstrap.ts';
 import { DiskRaftStore } from '../../src/storage/raft-store.ts';
-import { Violation } from './checkers.ts';
 import type { FaultyDisk } from './faulty-disk.ts';
 import type { HostClock } from './host-clock.ts';
 import { connectThreads } from './host-threads.ts';
@@ -16,6 +15,7 @@ import { observedByRaft, observedOnMain, observedStore, type Watch } from './obs
 import type { Service } from './service.ts';
 import type { PortOptions } from './simulated-port.ts';
 import type { Surroundings } from './surroundings.ts';
+import { Violation } from './violation.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 /** What one host is made of. */

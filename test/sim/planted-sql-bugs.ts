@@ -6,7 +6,7 @@ export const sqlBugs: Readonly<Record<string, PlantedBug>> = {
     file: 'src/gateway/handlers/execute.ts',
     patches: [{ find: '  if (!open.settled) yield* open.untilSettled();\n', replace: '' }],
     why: 'a client is told of a write that is lost with the leadership',
-    step: 20,
+    step: 10,
     within: 40,
   },
   'rows leave before what they show is committed': {
@@ -18,7 +18,7 @@ export const sqlBugs: Readonly<Record<string, PlantedBug>> = {
       },
     ],
     why: 'a client reads in a transaction what is lost with the leadership',
-    step: 20,
+    step: 10,
   },
   'the gateway reads without a proof of leadership': {
     file: 'src/gateway/open-database.ts',
@@ -30,19 +30,19 @@ export const sqlBugs: Readonly<Record<string, PlantedBug>> = {
       },
     ],
     why: 'a deposed leader answers with old rows',
-    step: 20,
+    step: 10,
   },
   'a change counter is used twice': {
     file: 'src/vfs/change-counter.ts',
     patches: [{ find: '(this.#last + 1) >>> 0', replace: '(this.#last + 1) & 3' }],
     why: 'a connection takes the pages that it has cached for those of now',
-    step: 20,
+    step: 10,
   },
   'SQL is served before the snapshot is restored': {
     file: 'src/sql/state-machine.ts',
     patches: [{ find: '    if (this.#held !== undefined) return undefined;\n', replace: '' }],
     why: 'a server that is elected while it restores answers from half a database',
-    step: 20,
+    step: 10,
   },
   'a snapshot does not wait for the one before': {
     file: 'src/sql/state-machine.ts',
@@ -53,6 +53,6 @@ export const sqlBugs: Readonly<Record<string, PlantedBug>> = {
       },
     ],
     why: 'two snapshots are written over the same databases at once',
-    step: 20,
+    step: 10,
   },
 };

@@ -10,7 +10,7 @@ export type Outcome = {
 } & ({ readonly kind: 'passed' } | { readonly kind: 'failed'; readonly error: unknown });
 
 /** One seed of so many runs the real SQL machine and gateway. */
-const sqlEvery = 20;
+const sqlEvery = 10;
 
 /** Runs one seed. @param keep how many lines of its trace to keep: 0 is much faster */
 export async function runSeed(seed: number, keep = 0): Promise<Outcome> {

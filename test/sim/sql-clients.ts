@@ -1,13 +1,13 @@
 import type { Random } from '../../src/base/random.ts';
 import type { Response } from '../../src/protocol/responses.ts';
 import { request } from '../support/wire.ts';
-import { Violation } from './checkers.ts';
 import { GatewayConnection, NoAnswer } from './gateway-connection.ts';
 import { type Begun, Histories } from './histories.ts';
 import type { Host } from './host.ts';
 import { type ClientOptions, calmThinkMs } from './register-clients.ts';
 import type { Clients } from './service.ts';
 import type { SqlService } from './sql-service.ts';
+import { Violation } from './violation.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 /** Failures that say for certain that nothing was executed, by their codes. */

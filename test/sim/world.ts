@@ -3,7 +3,7 @@ import { describeEffects, describeEntry } from '../../src/raft/describe.ts';
 import type { Applied, Persist } from '../../src/raft/events.ts';
 import type { ServerId, SnapshotMeta } from '../../src/raft/types.ts';
 import { emptyChain, sameChain } from './chain.ts';
-import { Checkers, Violation } from './checkers.ts';
+import { Checkers } from './checkers.ts';
 import { FaultyDisk } from './faulty-disk.ts';
 import { directory, Host } from './host.ts';
 import { HostClock } from './host-clock.ts';
@@ -20,6 +20,7 @@ import { SqlService } from './sql-service.ts';
 import type { Surroundings } from './surroundings.ts';
 import { Trace } from './trace.ts';
 import { takeTurns } from './turns.ts';
+import { Violation } from './violation.ts';
 import { VirtualClock } from './virtual-clock.ts';
 import {
   coarse,
