@@ -52,7 +52,8 @@ export function printedPages(): { file: string; present: string; wanted: string 
   });
 }
 
-function replaced(page: string, { file, marker, print }: PrintedPart): string {
+/** The page with a printed part put in its place. */
+export function replaced(page: string, { file, marker, print }: PrintedPart): string {
   const begin = `<!-- begin ${marker} -->`;
   const end = `<!-- end ${marker} -->`;
   const from = page.indexOf(begin);

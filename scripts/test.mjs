@@ -50,7 +50,7 @@ async function tests(args) {
     if (end !== null) {
       if (end[1] !== undefined) for (const told of failures(file)) print(told);
       print(`${end[1] === undefined ? 'ok' : 'not ok'} - ${end[2]}`);
-      for (const told of skips(file)) print(told);
+      for (const told of [...skips(file), ...remarks(file)]) print(told);
       file = [];
     } else if (line.startsWith('# {')) total = line;
     else file.push(line);
@@ -72,6 +72,14 @@ function skips(lines) {
   return lines.flatMap((line) => {
     const [, test, reason] = /^\s*ok \d+ - (.*?) # SKIP ?(.*)$/.exec(line) ?? [];
     return test === undefined ? [] : `  skipped - ${test}: ${reason}`;
+  });
+}
+
+/** What a test wants known of a run that went well: `t.comment('told: ...')`. */
+function remarks(lines) {
+  return lines.flatMap((line) => {
+    const [, remark] = /^\s*# told: (.*)$/.exec(line) ?? [];
+    return remark === undefined ? [] : `  ${remark}`;
   });
 }
 

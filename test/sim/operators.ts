@@ -71,20 +71,34 @@ export class Operators {
     const { hosts, random } = this.#parts;
     const target = hosts[random.int(0, hosts.length - 1)];
     if (target === undefined) return;
-    const roles: readonly Role[] = ['voter', 'voter', 'standby', 'spare'];
-    const { id, address } = target;
-    const changes: readonly Change[] = [
-      { kind: 'add', id, address },
-      { kind: 'assign', id, role: roles[random.int(0, 3)] ?? 'voter' },
-      { kind: 'assign', id, role: 'voter' },
-      { kind: 'remove', id },
-    ];
-    const change = changes[random.int(0, changes.length - 1)];
     for (const leader of this.leaders) {
       const consensus = leader.life?.consensus;
-      if (change === undefined || consensus === undefined) continue;
-      this.#ask(leader, `${change.kind} ${id}`, consensus.change(change), () => this.#changes++);
+      if (consensus === undefined) continue;
+      const { servers } = consensus.transition.configuration;
+      const role = servers.find(({ id }) => id === target.id)?.role;
+      // Mostly what can succeed, sometimes what must be refused.
+      const change = this.#happens(70) ? this.#sensible(target, role) : this.#anything(target);
+      const what = `${change.kind} ${target.id}${change.kind === 'assign' ? ` ${change.role}` : ''}`;
+      this.#ask(leader, what, consensus.change(change), () => this.#changes++);
     }
+  }
+
+  #sensible({ id, address }: Host, role: Role | undefined): Change {
+    if (role === undefined) return { kind: 'add', id, address };
+    if (role !== 'voter') return { kind: 'assign', id, role: 'voter' };
+    if (this.#happens(40)) return { kind: 'remove', id };
+    return { kind: 'assign', id, role: this.#happens(50) ? 'standby' : 'spare' };
+  }
+
+  #anything({ id, address }: Host): Change {
+    const roles: readonly Role[] = ['voter', 'standby', 'spare'];
+    const role = roles[this.#parts.random.int(0, 2)] ?? 'voter';
+    const changes: readonly Change[] = [
+      { kind: 'add', id, address },
+      { kind: 'assign', id, role },
+      { kind: 'remove', id },
+    ];
+    return changes[this.#parts.random.int(0, 2)] ?? { kind: 'remove', id };
   }
 
   transfer(): void {

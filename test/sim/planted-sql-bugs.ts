@@ -32,6 +32,17 @@ export const sqlBugs: Readonly<Record<string, PlantedBug>> = {
     why: 'a deposed leader answers with old rows',
     step: 10,
   },
+  'a round under way proves leadership to those who came later': {
+    file: 'src/gateway/leadership-check.ts',
+    patches: [
+      {
+        find: '    this.#next.add(wait);\n',
+        replace: '    (this.#asked ?? this.#next).add(wait);\n',
+      },
+    ],
+    why: 'a read begun after the leader was deposed takes the proof of one begun before',
+    step: 10,
+  },
   'a change counter is used twice': {
     file: 'src/vfs/change-counter.ts',
     patches: [{ find: '(this.#last + 1) >>> 0', replace: '(this.#last + 1) & 3' }],

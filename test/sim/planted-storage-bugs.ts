@@ -59,6 +59,33 @@ export const storageBugs: Readonly<Record<string, PlantedBug>> = {
     ],
     why: 'after a restart the entries of a deposed leader are back',
   },
+  'covered segments go in any order': {
+    file: 'src/storage/segments.ts',
+    patches: [
+      {
+        find: '    for (const segment of covered) {\n      await this.#disk.remove(this.#pathOf(segment));\n      await this.#disk.syncDirectory(this.#directory);\n    }\n',
+        replace:
+          '    for (const segment of covered) await this.#disk.remove(this.#pathOf(segment));\n    await this.#disk.syncDirectory(this.#directory);\n',
+      },
+    ],
+    why: 'a power cut leaves an older part of the log and not the newer one: the log has a gap',
+  },
+  'a truncation removes the oldest first': {
+    file: 'src/storage/segments.ts',
+    patches: [{ find: 'segments.toReversed()', replace: 'segments' }],
+    why: 'a crash in the middle leaves a log with a gap',
+  },
+  'the log goes before the snapshot that replaces it': {
+    file: 'src/storage/raft-store.ts',
+    patches: [
+      {
+        find: '    await this.space.patiently(() => this.#publish(meta, stored));\n    await this.#log.restart((meta.index + 1) as Index);\n',
+        replace:
+          '    await this.#log.restart((meta.index + 1) as Index);\n    await this.space.patiently(() => this.#publish(meta, stored));\n',
+      },
+    ],
+    why: 'a crash in between leaves neither: a server forgets what it has answered for',
+  },
   'the vote is stored after the entries': {
     file: 'src/storage/raft-store.ts',
     patches: [

@@ -7,4 +7,34 @@ export const threadBugs: Readonly<Record<string, PlantedBug>> = {
     patches: [{ find: 'this.#term[0] === term && this', replace: 'term !== undefined && this' }],
     why: 'a main thread that has not heard of the leaders in between answers from before them',
   },
+  'a proposal of an earlier leadership is taken': {
+    file: 'src/raft/raft.ts',
+    patches: [
+      {
+        find: "state.kind === 'leader' && event.term === currentTerm(core)",
+        replace: "state.kind === 'leader' && event.term <= currentTerm(core)",
+      },
+    ],
+    why: 'a write that its client was told is lost is committed on top of what others wrote since',
+  },
+  'a snapshot is taken while another is restored': {
+    file: 'src/raft/driver.ts',
+    patches: [{ find: 'if (this.#restoring > 0) {', replace: 'if (this.#restoring < 0) {' }],
+    why: 'the snapshot holds half of one state and half of another',
+  },
+  'own entries travel twice between the threads': {
+    file: 'src/server/raft-messages.ts',
+    patches: [
+      { find: 'tickets.push(ticket ?? 0);', replace: 'tickets.push(0);' },
+      {
+        find: 'sizes.push(ticket === undefined ? entry.data.length : 0);',
+        replace: 'sizes.push(entry.data.length);',
+      },
+      {
+        find: 'if (ticket === undefined) data.push(entry.data);',
+        replace: 'data.push(entry.data);',
+      },
+    ],
+    why: 'a leader applies its own transactions as if they were those of another',
+  },
 };

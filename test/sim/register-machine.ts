@@ -44,6 +44,10 @@ export class RegisterMachine implements Service {
     return this.#index;
   }
 
+  get restoring(): boolean {
+    return this.#held !== undefined;
+  }
+
   get chain(): Chain {
     return this.#chain;
   }

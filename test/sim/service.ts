@@ -9,6 +9,8 @@ export interface Service extends StateMachine {
   attach(consensus: Consensus): void;
   /** The newest entry applied. */
   readonly index: number;
+  /** A snapshot is taking the place of what it holds: its state is that of no index. */
+  readonly restoring: boolean;
   /** The term in which clients may be served here. */
   readonly leadingTerm: Term | undefined;
   /** Hash of what was applied, where the machine keeps one. */

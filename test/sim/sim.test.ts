@@ -5,7 +5,7 @@ import { type Outcome, runSeed } from './run-seed.ts';
 /** Lines of the trace that are shown of a seed that failed. */
 const shownLines = 200;
 /** How long the slice of seeds may take: seconds. */
-const seconds = numberSetting('SIM_SECONDS', 60);
+const seconds = numberSetting('SIM_SECONDS', 150);
 
 t.setTimeout((seconds + 120) * 1000);
 
@@ -31,6 +31,7 @@ if (seed > 0) {
       if (outcome.kind === 'failed') report(t, await runSeed(next, shownLines));
     }
     t.ok(next > from, `${next - from} seeds`);
+    t.comment(`told: ${next - from} seeds from ${from} on, in ${seconds} s`);
   });
 }
 
@@ -45,7 +46,7 @@ function report(
     return;
   }
   t.fail(`seed ${seed}: ${String(outcome.error)}`, {
-    replay: `SIM_SEED=${seed} npx tap test/sim/sim.test.ts`,
+    replay: `SIM_SEED=${seed} npm test -- test/sim/sim.test.ts`,
     stack: outcome.error instanceof Error ? (outcome.error.stack ?? '') : '',
     trace: outcome.lines,
   });

@@ -67,6 +67,10 @@ export class SqlService implements Service {
     return this.#machine.appliedIndex;
   }
 
+  get restoring(): boolean {
+    return this.#machine.restoring;
+  }
+
   get leadingTerm() {
     return this.#machine.leadingTerm;
   }

@@ -47,6 +47,9 @@ export interface WorldSettings {
 /** How far a clock is off at most: two servers may then be as far apart as the margin of the lease allows, not more. */
 const maxDriftThousandths = 50;
 
+/** How long things go wrong. */
+const lengthsMs = [1000, 2000, 2000, 4000];
+
 /** How many servers a cluster has, the usual numbers more often. */
 const sizes = [1, 2, 3, 3, 3, 4, 5, 5, 5];
 
@@ -55,7 +58,7 @@ export function drawSettings(random: Random, kind: WorldSettings['kind']): World
   const sql = kind === 'sql';
   return {
     kind,
-    faultyMs: sql ? 1200 : 2000,
+    faultyMs: sql ? 1200 : (lengthsMs[random.int(0, lengthsMs.length - 1)] ?? 2000),
     hosts: drawHosts(random, sql ? 3 : (sizes[random.int(0, sizes.length - 1)] ?? 3), sql),
     segmentBytes: 4096 * (sql ? random.int(4, 16) : random.int(1, 4)),
     ties: happens(random, 30),

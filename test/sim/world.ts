@@ -241,8 +241,8 @@ export class World implements Surroundings {
 
   /** Equal indexes are equal states: by the bytes applied, and where there are none at hand, by what came of them. */
   #checkState(id: ServerId, service: Service): void {
-    const { chain, index } = service;
-    if (chain === undefined && index % imageEvery !== 0) return;
+    const { chain, index, restoring } = service;
+    if (restoring || (chain === undefined && index % imageEvery !== 0)) return;
     const same =
       chain === undefined
         ? this.checkers.isStateOf(index, service.image())
