@@ -159,7 +159,8 @@ export function dial(address: string, signal?: AbortSignal): Promise<Socket> {
   });
 }
 
-function connectionError(address: string, error: NodeJS.ErrnoException): ClientError {
+/** What became of a connection to `address`; retryable when it never was. */
+export function connectionError(address: string, error: NodeJS.ErrnoException): ClientError {
   const refused = error.code === 'ECONNREFUSED' || error.code === 'ENOENT';
   const message = refused
     ? `nothing listens on ${address}`

@@ -3,7 +3,7 @@ import { nameOfText, textOfName } from '../protocol/kinds.ts';
 import { requests } from '../protocol/requests.ts';
 import { decodeResponse } from '../protocol/responses.ts';
 import { Writer, wordBytes } from '../protocol/words.ts';
-import { dial, handshakeWord } from './connection.ts';
+import { connectionError, dial, handshakeWord } from './connection.ts';
 import { errorOfSignal } from './deadline.ts';
 import { ClientError } from './errors.ts';
 
@@ -112,8 +112,13 @@ class Input {
   }
 
   async #more(): Promise<Buffer> {
-    const { value, done } = await this.#chunks.next();
-    if (done !== true) return value;
+    try {
+      const { value, done } = await this.#chunks.next();
+      if (done !== true) return value;
+    } catch (error) {
+      // A deadline that passed destroys the socket with its own error.
+      throw error instanceof ClientError ? error : connectionError(this.#address, error as Error);
+    }
     throw new ClientError('connection', `${this.#address} closed the connection`);
   }
 

@@ -1,6 +1,7 @@
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import t from 'tap';
 import { Cluster } from '../../src/client/cluster.ts';
+import { dumpFiles } from '../../src/client/dump.ts';
 import { ClientError, connect, type Database } from '../../src/client/index.ts';
 import { daemonFor, startDaemon, temporaryDirectory } from '../support/daemon.ts';
 
@@ -237,4 +238,28 @@ t.test('a server that sends nonsense is a protocol error, not a crash', async (t
     connect({ servers: ['127.0.0.1:21492'], database: 'app', timeoutMs: 300 }),
   );
   t.match(error.message, /127\.0\.0\.1:21492 (sent|closed)/);
+});
+
+t.test('a server that goes in the middle of a dump is told like any lost connection', async (t) => {
+  let peer: Socket | undefined;
+  const server = createServer((socket) => {
+    peer = socket;
+    // FILES of two files: the first is called "app" and shall have 4096 bytes.
+    const begin = Buffer.alloc(32);
+    begin.set([100, 0, 0, 0, 9], 0);
+    begin[8] = 2;
+    begin.write('app', 16);
+    begin[25] = 16;
+    socket.on('data', () => socket.write(begin));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => server.close());
+  const { port } = server.address() as AddressInfo;
+
+  const { value: file } = await dumpFiles(`127.0.0.1:${port}`, 'app').next();
+  t.match(file, { name: 'app', sizeBytes: 4096 });
+  const reading = failure(file?.chunks[Symbol.asyncIterator]().next());
+  peer?.resetAndDestroy();
+
+  t.match(await reading, { code: 'connection', message: /ECONNRESET/ });
 });

@@ -1,15 +1,12 @@
 import { readdir } from 'node:fs/promises';
 import t, { type Test } from 'tap';
+import { inspectDataDirectory } from '../../src/server/inspection.ts';
 import { cNodeMissing } from '../interop/c-node.ts';
 import { errorLines } from '../support/daemon.ts';
-import { numberSetting } from '../support/settings.ts';
 import { Data } from './data.ts';
 import { type Kind, type Member, MixedCluster } from './mixed-cluster.ts';
 
-/**
- * Kinds by server; the first one starts the cluster. In each, servers of both kinds lead and follow, so that the first two show
- * every combination; MIXED_LAYOUTS=6 runs all.
- */
+/** Kinds by server; the first one starts the cluster. In each, servers of both kinds lead and follow. */
 const layouts: readonly (readonly Kind[])[] = [
   ['C', 'C', 'dqlited'],
   ['dqlited', 'dqlited', 'C'],
@@ -18,17 +15,16 @@ const layouts: readonly (readonly Kind[])[] = [
   ['C', 'C', 'C', 'dqlited', 'dqlited'],
   ['dqlited', 'dqlited', 'dqlited', 'C', 'C'],
 ];
-const layoutCount = numberSetting('MIXED_LAYOUTS', 2);
 
 // Many processes: a busy machine needs longer than other tests are given.
 t.setTimeout(600_000);
 
 const FIRST_PORT = 21900;
 const PORTS_PER_LAYOUT = 10;
-/** More than the servers keep behind a snapshot: who missed them gets a snapshot. */
-const BURST = 60;
+/** More than the servers keep of their log: who missed them gets a snapshot. */
+const BURST = 100;
 
-for (const [i, layout] of layouts.slice(0, layoutCount).entries()) {
+for (const [i, layout] of layouts.entries()) {
   t.test(`${layout.join(', ')}`, { skip: cNodeMissing() ?? false, timeout: 300_000 }, async (t) => {
     const cluster = await MixedCluster.create(t, {
       firstPort: FIRST_PORT + i * PORTS_PER_LAYOUT,
@@ -57,7 +53,7 @@ const scenarios: readonly Scenario[] = [
       await data.insert(BURST);
       for (const kind of others) {
         const member = await cluster.add(kind);
-        t.notOk(await hasFirstEntry(member), `${kind} got a snapshot from ${first}`);
+        t.ok((await firstEntry(member)) > 1, `${kind} got a snapshot from ${first}`);
       }
       await data.check(t);
     },
@@ -92,7 +88,8 @@ const scenarios: readonly Scenario[] = [
         await data.insert(3);
         await victim.process.kill();
         await data.insert(BURST);
-        await cluster.restart(victim);
+        await leadByOurs(cluster, victim);
+        await comeBack(t, cluster, victim);
         await data.check(t, `after the loss of a leader of kind ${victim.kind}`);
       }
     },
@@ -107,7 +104,7 @@ const scenarios: readonly Scenario[] = [
           await cluster.lead(leader);
           await victim.process.kill();
           await data.insert(BURST);
-          await cluster.restart(victim);
+          await comeBack(t, cluster, victim);
           await data.check(t, `${leader.kind} leads, ${victim.kind} comes back`);
         }
       }
@@ -155,6 +152,25 @@ const scenarios: readonly Scenario[] = [
   },
 ];
 
+/**
+ * One of ours leads when a C server is to come back: another C server sends it the snapshot at times only after 30 s,
+ * which shows nothing here.
+ */
+async function leadByOurs(cluster: MixedCluster, victim: Member): Promise<void> {
+  const ours = cluster.members.find(({ kind }) => kind === 'dqlited');
+  if (victim.kind === 'C' && ours !== undefined) await cluster.lead(ours);
+}
+
+/** Starts `victim` again, to which the leader cannot send its log any more. */
+async function comeBack(t: Test, cluster: MixedCluster, victim: Member): Promise<void> {
+  const leader = await cluster.leader();
+  const { lastIndex } = await inspectDataDirectory(victim.directory);
+  const kept = await firstEntry(leader);
+  const told = `${leader.kind} keeps the log from ${kept}, ${victim.kind} has it to ${lastIndex}`;
+  t.ok(kept > lastIndex + 1, told);
+  await cluster.restart(victim);
+}
+
 /** The first member of each kind, `except` left out. */
 function oneOfEachKind({ members }: MixedCluster, except?: Member): Member[] {
   const others = members.filter((member) => member !== except);
@@ -163,7 +179,8 @@ function oneOfEachKind({ members }: MixedCluster, except?: Member): Member[] {
   );
 }
 
-/** A log that a snapshot replaced does not begin at 1. */
-async function hasFirstEntry({ directory }: Member): Promise<boolean> {
-  return (await readdir(directory)).some((name) => name.startsWith('0000000000000001-'));
+/** The first entry in the closed segments of a server. */
+async function firstEntry({ directory }: Member): Promise<number> {
+  const names = (await readdir(directory)).filter((name) => /^\d{16}-\d{16}$/.test(name));
+  return Math.min(...names.map((name) => Number(name.slice(0, 16))));
 }

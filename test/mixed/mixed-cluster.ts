@@ -100,6 +100,15 @@ export class MixedCluster {
     member.process = await startServer(this.#commandOf(member));
   }
 
+  /** Servers that should run and do not. */
+  losses(): string[] {
+    return this.members
+      .filter(({ process }) => !process.running)
+      .map(({ id, kind, process }) => {
+        return `server ${id} (${kind}) ${process.ending}: ${process.log().slice(-1000)}`;
+      });
+  }
+
   /** Gives `member` a role and waits until the cluster says so. */
   async assign(member: Member, role: Role): Promise<void> {
     const isSo = async () => (await this.roles()).get(member.id) === role;
@@ -221,7 +230,7 @@ export class MixedCluster {
       await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
     } while (performance.now() < deadline);
     const logs = this.members.map(({ id, kind, process }) => {
-      return `--- server ${id} (${kind})\n${process.log().slice(-4000)}`;
+      return `--- server ${id} (${kind}), ${process.ending}\n${process.log().slice(-4000)}`;
     });
     throw new Error(`not in time: ${wish} (${String(reason)})\n${logs.join('\n')}`);
   }

@@ -9,6 +9,8 @@ export interface ServerProcess {
   readonly address: string;
   readonly processId: number;
   readonly running: boolean;
+  /** "running", or how it ended. */
+  readonly ending: string;
   /** Everything it has written to stderr. */
   log(): string;
   /** Resident memory, from /proc. */
@@ -154,6 +156,12 @@ class Child implements ServerProcess {
 
   get running(): boolean {
     return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  get ending(): string {
+    const { exitCode, signalCode } = this.#child;
+    if (this.running) return 'running';
+    return signalCode === null ? `ended with exit code ${exitCode}` : `ended by ${signalCode}`;
   }
 
   log(): string {
