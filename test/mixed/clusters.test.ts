@@ -67,7 +67,9 @@ const scenarios: readonly Scenario[] = [
         await data.check(t, `filled by ${leader.kind}`);
         await data.empty();
         await data.check(t, `vacuumed by ${leader.kind}`);
+        await data.fill();
       }
+      await data.check(t);
     },
   },
   {

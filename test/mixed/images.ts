@@ -9,7 +9,7 @@ import { ClientError } from '../../src/client/errors.ts';
 const execute = promisify(execFile);
 
 /** What one server holds of one database, as SQLite's own command line program sees it. */
-export interface Image {
+interface Image {
   /** The database file with its write-ahead log written into it. */
   readonly bytes: Buffer;
   /** The answer to `PRAGMA integrity_check`. */
@@ -25,25 +25,21 @@ const DEADLINE_MS = 45_000;
 const PAUSE_MS = 50;
 
 /**
- * The image of a database at one server; undefined when it has none yet. C 1.11 sends a database file and its
+ * The image of a database at one server; why there is none yet. C 1.11 sends a database file and its
  * write-ahead log: SQLite merges them, nothing here does.
  */
-export async function imageAt(
-  address: string,
-  database: string,
-  query: string,
-): Promise<Image | undefined> {
+async function imageAt(address: string, database: string, query: string): Promise<Image | string> {
   const directory = await mkdtemp(join(tmpdir(), 'dqlited-image-'));
   const path = join(directory, 'image');
   try {
     const sizes = await dumpTo(path, address, database);
-    if (sizes.every((size) => size === 0)) return undefined;
+    if (sizes.every((size) => size === 0)) return 'there is no such database';
     const sql = `PRAGMA wal_checkpoint(TRUNCATE); PRAGMA integrity_check; ${query}`;
     const [, integrity = '', ...answer] = (await outputOf(path, sql)).trimEnd().split('\n');
     return { bytes: used(await readFile(path)), integrity, answer: answer.join('\n') };
   } catch (error) {
     // A server that has not heard of the database yet, or is loading a snapshot, will.
-    if (error instanceof ClientError && error.code !== 'protocol') return undefined;
+    if (error instanceof ClientError && error.code !== 'protocol') return error.message;
     throw error;
   } finally {
     await rm(directory, { recursive: true, force: true });
@@ -102,15 +98,15 @@ export async function disagreements(
 }
 
 function complaints(
-  image: Image | undefined,
-  first: Image | undefined,
+  image: Image | string,
+  first: Image | string | undefined,
   expected: string,
 ): string[] {
-  if (image === undefined) return ['there is no such database'];
+  if (typeof image === 'string') return [image];
   const wrong: string[] = [];
   if (image.integrity !== 'ok') wrong.push(`integrity_check: ${image.integrity}`);
   if (image.answer !== expected) wrong.push(`${image.answer} instead of ${expected}`);
-  if (first !== undefined) wrong.push(...differences(image.bytes, first.bytes));
+  if (typeof first === 'object') wrong.push(...differences(image.bytes, first.bytes));
   return wrong;
 }
 
