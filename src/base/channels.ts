@@ -24,7 +24,7 @@ export const channels = {
   request: typed<{ kind: string; durationMs: number; failed: boolean }>('dqlited:request'),
   /** A transaction was captured from SQLite. */
   capture: typed<{ database: string; pages: number }>('dqlited:capture'),
-  /** One durable write of the log. */
+  /** One durable write of the log; on the thread that writes it, since it comes too often to travel. */
   append: typed<{ entries: number; bytes: number; durationMs: number }>('dqlited:append'),
   /** A snapshot was written. */
   snapshot: typed<{ index: number; bytes: number; durationMs: number }>('dqlited:snapshot'),

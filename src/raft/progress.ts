@@ -33,8 +33,10 @@ export class Progress {
   /** In `snapshot`: what the snapshot covers, and when waiting for the answer ends. */
   snapshotIndex = 0 as Index;
   snapshotDeadline = never;
+  /** How long entries take from leaving to being known as durable there, smoothed; undefined before the first. */
+  answerMs: number | undefined;
 
-  readonly #inflight: { lastIndex: Index; bytes: number }[] = [];
+  readonly #inflight: { lastIndex: Index; bytes: number; sentAt: Instant }[] = [];
   #inflightBytes = 0;
   /** Messages that have not been answered; lost ones stay counted. */
   #unanswered = 0;
@@ -90,24 +92,29 @@ export class Progress {
   }
 
   /** A message with entries left in `pipeline`. */
-  addInflight(lastIndex: Index, bytes: number): void {
-    this.#inflight.push({ lastIndex, bytes });
+  addInflight(lastIndex: Index, bytes: number, sentAt: Instant): void {
+    this.#inflight.push({ lastIndex, bytes, sentAt });
     this.#inflightBytes += bytes;
     this.next = (lastIndex + 1) as Index;
   }
 
   /** Everything up to `index` is known to be there: true when that is news. */
-  reach(index: Index): boolean {
+  reach(index: Index, now: Instant): boolean {
     if (index <= this.match) return false;
     this.match = index;
     this.next = Math.max(this.next, index + 1) as Index;
     let freed = 0;
+    let sentAt = now;
     for (const message of this.#inflight) {
       if (message.lastIndex > index) break;
       this.#inflightBytes -= message.bytes;
+      sentAt = message.sentAt;
       freed++;
     }
-    if (freed > 0) this.#inflight.splice(0, freed);
+    if (freed > 0) {
+      this.#inflight.splice(0, freed);
+      this.answerMs = smoothed(this.answerMs, now - sentAt);
+    }
     return true;
   }
 
@@ -170,4 +177,9 @@ export class Progress {
     this.contactRound = round;
     this.contactAt = startedAt;
   }
+}
+
+/** As TCP smooths its round trips (RFC 6298). */
+function smoothed(before: number | undefined, sample: number): number {
+  return before === undefined ? sample : before + (sample - before) / 8;
 }

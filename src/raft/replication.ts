@@ -81,7 +81,7 @@ function sendEntries(core: Core, leader: Leader, server: Server, progress: Progr
   send(core, leader, server, progress, progress.next, entries);
   const lastIndex = (progress.next + entries.length - 1) as Index;
   if (progress.state === 'probe') progress.probeEnd = lastIndex;
-  else progress.addInflight(lastIndex, bytesOf(entries));
+  else progress.addInflight(lastIndex, bytesOf(entries), core.now);
   return true;
 }
 
@@ -190,7 +190,7 @@ function accepted(
   const trusted = message.round > 0 || progress.match >= leader.barrierIndex;
   const vouched = trusted ? message.lastIndex : vouchedFor(progress);
   const last = Math.min(message.lastIndex, core.log.lastIndex, vouched) as Index;
-  progress.reach(last);
+  progress.reach(last, core.now);
   if (progress.state === 'snapshot' && progress.match >= progress.snapshotIndex) {
     progress.becomeProbe();
   }

@@ -37,6 +37,8 @@ export interface PeerStatus {
   readonly match: Index;
   readonly next: Index;
   readonly heardAt: Instant;
+  /** How long entries take from leaving to being durable there, smoothed; undefined before the first. */
+  readonly answerMs: number | undefined;
 }
 
 export function statusOf(core: Core): RaftStatus {
@@ -67,8 +69,8 @@ function peersOf(core: Core, leader: Leader): PeerStatus[] {
   return servers(core).flatMap(({ id, address, role }) => {
     const progress = leader.progress.get(id);
     if (progress === undefined) return [];
-    const { heardAt, match, next } = progress;
+    const { answerMs, heardAt, match, next } = progress;
     const state = active.has(id) ? progress.state : 'idle';
-    return [{ id, address, role, state, match, next, heardAt }];
+    return [{ id, address, role, state, match, next, heardAt, answerMs }];
   });
 }

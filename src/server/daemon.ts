@@ -17,6 +17,7 @@ import { PageStore } from '../vfs/page-store.ts';
 import { ClientConnection } from './client-connection.ts';
 import type { Config } from './config.ts';
 import { type Status, serveControl } from './control.ts';
+import { DiskHealth } from './disk-health.ts';
 import { loadEngine } from './engine-loader.ts';
 import { establishIdentity } from './identity.ts';
 import { joinCluster } from './join.ts';
@@ -66,6 +67,7 @@ export class Daemon {
   readonly #gateway: Gateway;
   readonly #listener: Listener;
   readonly #roles: RoleManager;
+  readonly #diskHealth: DiskHealth;
   readonly #connections = new Set<ClientConnection>();
   readonly #stopping = new AbortController();
   readonly #startedAt = performance.now();
@@ -150,6 +152,14 @@ export class Daemon {
       logger,
     });
     this.#roles = this.#roleManager();
+    this.#diskHealth = new DiskHealth({
+      slowForMs: config.slowDiskHandover,
+      electionTimeoutMs: electionTimeoutMs(config),
+      consensus: built.raft.consensus,
+      status: () => built.raft.status(),
+      clock: nodeClock,
+      logger,
+    });
   }
 
   /** The address that clients and servers use. */
@@ -200,6 +210,7 @@ export class Daemon {
   async stop(): Promise<void> {
     this.#stopping.abort();
     this.#roles.stop();
+    this.#diskHealth.stop();
     const deadline = performance.now() + this.#parts.config.stopTimeout;
     // Clients and servers connect until there is another leader: it may have to dial this server to win the election.
     const others = await this.#handOver();
@@ -224,6 +235,7 @@ export class Daemon {
       this.#place.onChange = () => this.#roles.wake();
       void this.#roles.run();
     }
+    void this.#diskHealth.run();
     await this.#join();
     const { id } = this.#identity;
     await this.#place.until((transition) => transition.ready || !isOnlyVoter(transition, id));

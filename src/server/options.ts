@@ -129,6 +129,13 @@ export const settings = {
     doc: 'How often the leader asks the members how they are, to give them their roles',
     note: 'A member that leaves three questions unanswered and acknowledges nothing is replaced.',
   }),
+  slowDiskHandover: setting({
+    kind: integer('MS', 0, hour),
+    fallback: 5000,
+    group: 'cluster',
+    doc: 'How long the disk of a leader must be slow until it hands leadership to a quicker voter; 0: never',
+    note: 'Slow is an append of 5 ms or more that takes four times as long as a voter takes to answer that it has the same. Then leadership stays where it is for a minute.',
+  }),
   snapshotThreshold: setting({
     kind: integer('N', 1, 1_000_000_000),
     fallback: 1024,

@@ -81,7 +81,7 @@ export type FromRaft =
     }
   | {
       readonly type: 'published';
-      readonly channel: 'append' | 'snapshot';
+      readonly channel: 'snapshot';
       readonly payload: unknown;
     }
   | { readonly type: 'status'; readonly request: number; readonly status: RaftNodeStatus }

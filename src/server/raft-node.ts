@@ -9,6 +9,7 @@ import type { Applied, Persist, Sender, Settlement } from '../raft/events.ts';
 import type { RaftOptions } from '../raft/options.ts';
 import type { RaftStore, StateMachine } from '../raft/ports.ts';
 import type { RaftStatus } from '../raft/status.ts';
+import { AppendTimes } from './append-times.ts';
 import type { Dial } from './peer-dial.ts';
 import type { PeerLimits } from './peer-limits.ts';
 import { type PeerStatus, Peers } from './peers.ts';
@@ -48,6 +49,8 @@ export interface RaftNodeStatus {
   readonly peers: readonly PeerStatus[];
   /** See RaftNodeOptions. */
   readonly backlogBytes: number;
+  /** How long appends to the log of this server take lately; undefined before the first. */
+  readonly appendMs: number | undefined;
 }
 
 /** An idle connection whose other end vanished is noticed by the kernel, which probes from then on. */
@@ -61,6 +64,7 @@ export class RaftNode {
   readonly #peers: Peers;
   readonly #driver: Driver;
   readonly #backlog: Backlog;
+  readonly #appendTimes = new AppendTimes();
   #stopped = false;
   #restoring = 0;
   #heldBytes = 0;
@@ -149,6 +153,7 @@ export class RaftNode {
       raft: this.#driver.status(),
       peers: this.#peers.status(),
       backlogBytes: this.#backlog.bytes,
+      appendMs: this.#appendTimes.milliseconds(this.#parts.clock.now()),
     };
   }
 
@@ -163,15 +168,18 @@ export class RaftNode {
   }
 
   #countedStore(): RaftStore {
-    const { store } = this.#parts;
+    const { clock, store } = this.#parts;
     return {
       ...(store.space === undefined ? {} : { space: store.space }),
       load: () => store.load(),
       persist: async (write) => {
         // A leader's own commands are not the peers' fault, and their answers are wanted all the more.
         const bytes = this.#driver.transition?.state === 'leader' ? 0 : bytesOf(write);
+        const isAppend = write.append.length > 0 && write.snapshot === undefined;
         this.#backlog.add(bytes);
+        if (isAppend) this.#appendTimes.began(clock.now());
         await store.persist(write);
+        if (isAppend) this.#appendTimes.ended(clock.now());
         this.#backlog.remove(bytes);
       },
       writeSnapshot: (snapshot) => store.writeSnapshot(snapshot),

@@ -51,9 +51,6 @@ class RaftWorker {
       probed: () => channel.post({ type: 'probed' }),
       received: (number, socket) => this.#received(number, socket),
     });
-    channels.append.subscribe((payload) =>
-      channel.post({ type: 'published', channel: 'append', payload }),
-    );
     channels.snapshot.subscribe((payload) =>
       channel.post({ type: 'published', channel: 'snapshot', payload }),
     );

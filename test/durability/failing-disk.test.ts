@@ -1,10 +1,10 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { askControl } from '../../src/server/control.ts';
-import { daemonCommand, errorLines, startDaemon, temporaryDirectory } from '../support/daemon.ts';
-import { outside } from '../support/outside.ts';
+import { errorLines, startDaemon, temporaryDirectory } from '../support/daemon.ts';
+import { InjectedDaemon, noStrace } from '../support/injected-daemon.ts';
 import { freePort, type ServerProcess } from '../support/server-process.ts';
 import { SqlConnection, WireFailure } from '../support/sql-connection.ts';
 
@@ -160,53 +160,18 @@ t.test(
   },
 );
 
-/** A daemon whose system calls strace makes fail. */
-class Injected {
-  readonly ended: Promise<number | null>;
-  readonly ready: Promise<void>;
-  readonly #child: ChildProcess;
-  log = '';
-
-  constructor(directory: string, port: number, backend: string, injection: string) {
-    const options = { directory, port, flags: ['--disk-backend', backend] };
-    const { command, args } = daemonCommand(options);
-    const [call] = injection.split(':');
-    const tracing = ['-f', '-qq', '--seccomp-bpf', '-o', '/dev/null', '-e', `trace=${call}`];
-    this.#child = spawn(
-      ...outside('strace', [...tracing, '-e', `inject=${injection}`, command, ...args]),
-      { stdio: ['ignore', 'pipe', 'pipe'], detached: true },
-    );
-    this.#child.stderr?.on('data', (bytes) => {
-      this.log += bytes;
-    });
-    this.ready = new Promise((resolve) => this.#child.stdout?.once('data', () => resolve()));
-    this.ended = new Promise((resolve) => this.#child.once('close', resolve));
-  }
-
-  /** Ends strace and what it traces. */
-  kill(): void {
-    if (this.#child.pid === undefined || this.#child.exitCode !== null) return;
-    try {
-      process.kill(-this.#child.pid, 'SIGKILL');
-    } catch {
-      // It has ended meanwhile.
-    }
-  }
-}
-
 const injections: readonly [what: string, backend: string, injection: string][] = [
   ['a write of the log', 'thread', 'pwritev2:error=EIO:when=30+'],
   ['a write and its sync', 'node', 'pwrite64:error=EIO:when=60+'],
   ['a sync', 'node', 'fsync:error=EIO:when=14+'],
 ];
 
-const noStrace = spawnSync('strace', ['-V']).status === 0 ? false : 'strace is not installed';
-
 t.test('a failing disk ends the process at once with one line', { skip: noStrace }, async (t) => {
   for (const [what, backend, injection] of injections) {
     const directory = await temporaryDirectory(t);
     const port = await freePort();
-    const failing = new Injected(directory, port, backend, injection);
+    const flags = ['--disk-backend', backend];
+    const failing = new InjectedDaemon({ directory, port, flags }, injection);
     t.teardown(() => failing.kill());
     await Promise.race([failing.ready, failing.ended]);
     let acknowledged = 0n;

@@ -273,19 +273,21 @@ t.test('lost answers are made up for by asking more at once', (t) => {
 t.test('the window is full with so many messages or so many bytes', (t) => {
   const options = raftOptions({ id: id(1), maxInflightMessages: 2, maxInflightBytes: 100 });
   const { progress } = follower();
-  progress.reach(index(5));
+  progress.reach(index(5), instant(0));
   progress.becomePipeline();
   t.ok(progress.hasRoom(options));
-  progress.addInflight(index(6), 10);
-  progress.addInflight(index(8), 10);
+  progress.addInflight(index(6), 10, instant(1));
+  progress.addInflight(index(8), 10, instant(2));
   t.notOk(progress.hasRoom(options));
   t.equal(progress.next, 9);
-  progress.reach(index(7));
+  progress.reach(index(7), instant(5));
   t.ok(progress.hasRoom(options), 'the first was answered');
-  progress.addInflight(index(9), 90);
+  t.equal(progress.answerMs, 4, 'which took so long');
+  progress.addInflight(index(9), 90, instant(6));
   t.notOk(progress.hasRoom(options));
-  progress.reach(index(9));
+  progress.reach(index(9), instant(14));
   t.ok(progress.hasRoom(options));
+  t.equal(progress.answerMs, 4.5, 'of the newest that an answer covers, smoothed');
   t.end();
 });
 
@@ -293,9 +295,9 @@ t.test('after a broken link sending goes on behind what is known, or where it wa
   const { progress } = follower();
   progress.becomeUnreachable();
   t.equal(progress.next, 6, 'nothing is known: the question stays');
-  progress.reach(index(5));
+  progress.reach(index(5), instant(0));
   progress.becomePipeline();
-  progress.addInflight(index(20), 10);
+  progress.addInflight(index(20), 10, instant(1));
   progress.becomeUnreachable();
   t.equal(progress.next, 6);
   t.notOk(progress.reachable);
