@@ -69,7 +69,7 @@ async function runPlanted(limit: number, write: boolean): Promise<number> {
     () => limit,
     (name, where) => {
       if (where !== undefined) found.set(name, where);
-      else print(`not found in ${limit} seeds: ${name}`);
+      print(`${where === undefined ? `not in ${limit}` : where.seeds}: ${name}`);
     },
   );
   const table = plantedTable(plantedBugs, found, limit);

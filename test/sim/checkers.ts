@@ -6,7 +6,7 @@ import type { Entry, ServerId, SnapshotMeta, Vote } from '../../src/raft/types.t
 import { type Chain, emptyChain, sameChain } from './chain.ts';
 import { LogMirror, type MirrorEntry, membersOf } from './log-mirror.ts';
 import { Violation } from './violation.ts';
-import { checkKept, type Watched } from './watched.ts';
+import { checkHandover, checkKept, type Watched } from './watched.ts';
 
 interface Committed {
   readonly entry: MirrorEntry;
@@ -72,6 +72,7 @@ export class Checkers {
       appliedIndex: base?.index ?? 0,
       appliedChain: base?.chain ?? emptyChain,
       transition: undefined,
+      handedOverIn: undefined,
       started: undefined,
     });
   }
@@ -95,6 +96,7 @@ export class Checkers {
       }
       host.log.truncateFrom(write.truncateFrom);
     }
+    checkHandover(id, host, write);
     const appended = write.append.map((entry) => {
       if (entry.type === 'change') {
         const before = host.log.changeAt(entry.index - 1)?.index ?? 0;
@@ -111,7 +113,9 @@ export class Checkers {
    * given, terms, and the entries that an answer vouches for.
    */
   sending(id: ServerId, to: ServerId, message: PeerMessage): void {
-    const { durable, durableVote } = this.#host(id);
+    const host = this.#host(id);
+    const { durable, durableVote } = host;
+    if (message.kind === 'timeoutNow') host.handedOverIn = message.term;
     const isVote = message.kind === 'requestVoteResult' && message.granted && !message.preVote;
     const isCandidacy = message.kind === 'requestVote' && !message.preVote;
     if (isVote || isCandidacy) {
@@ -187,6 +191,7 @@ export class Checkers {
   transition(id: ServerId, transition: Transition): void {
     const host = this.#host(id);
     host.transition = transition;
+    if (!transition.transferring) host.handedOverIn = undefined;
     const { state, term, configuration } = transition;
     const members = host.log.changeAt(host.log.lastIndex)?.members ?? membersOf({ servers: [] });
     if (members !== membersOf(configuration)) {

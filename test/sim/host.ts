@@ -246,9 +246,11 @@ export class Host<S extends Service = Service> {
   }
 
   #ask(request: RaftRequest, ask: () => void): void {
+    const { around } = this.#parts;
     if (request.type === 'read') {
-      this.#reads.set(request.ticket, this.#parts.around.checkers.acknowledgedIndex);
+      this.#reads.set(request.ticket, around.checkers.acknowledgedIndex);
     }
+    if (request.type === 'propose') around.proposing(this.id);
     this.#check(ask);
   }
 

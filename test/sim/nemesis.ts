@@ -37,6 +37,7 @@ const misfortunes: Readonly<
   'slow network': { weight: 2, strike: (nemesis) => nemesis.slowNetwork() },
   change: { weight: 4, strike: (nemesis) => nemesis.operators.changeMembers() },
   transfer: { weight: 3, strike: (nemesis) => nemesis.operators.transfer() },
+  'transfer with a write': { weight: 2, strike: (nemesis) => nemesis.transferWithWrite() },
   'transfer there and back': { weight: 2, strike: (nemesis) => nemesis.transferThereAndBack() },
   'transfer in the dark': { weight: 3, strike: (nemesis) => nemesis.transferInTheDark() },
 };
@@ -316,6 +317,13 @@ export class Nemesis {
       }
       this.#mendLater();
     });
+  }
+
+  /** A write that the others have stored before the leader has, and one behind it: the transfer is the third. */
+  transferWithWrite(): void {
+    const [leader] = this.operators.leaders;
+    if (leader !== undefined && this.#happens(70)) this.slowDisk(leader);
+    this.operators.transferWithNextWrite();
   }
 
   /** The thread that serves clients is the last to hear that leadership was gone and is back. */

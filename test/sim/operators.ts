@@ -18,6 +18,7 @@ export class Operators {
   readonly #parts: OperatorParts;
   /** What was asked of a process and is not answered. */
   readonly #unanswered = new Set<{ host: Host; run: number; what: string }>();
+  #nextWriteOn: Host | undefined;
   #changes = 0;
   #transfers = 0;
   #over = false;
@@ -111,6 +112,21 @@ export class Operators {
       const to = candidates[random.int(0, candidates.length - 1)]?.id;
       this.handOver(leader, this.#happens(30) ? undefined : to);
     }
+  }
+
+  /** Leadership is to be handed over in the very turn in which the next write is proposed. */
+  transferWithNextWrite(): void {
+    [this.#nextWriteOn] = this.leaders;
+  }
+
+  /** A command is on its way to Raft. */
+  proposing(host: Host): void {
+    if (this.#nextWriteOn !== host) return;
+    this.#nextWriteOn = undefined;
+    // Whoever proposes must come to know its ticket first.
+    queueMicrotask(() => {
+      if (!this.#over) this.handOver(host, undefined);
+    });
   }
 
   /** @param to undefined: to anyone */

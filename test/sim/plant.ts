@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { register } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,7 +20,9 @@ export function planted({ file, patches }: PlantedBug): string {
 
 /** From now on this process imports the file with the bug in it. Call it before anything imports the file. */
 export function plant(bug: PlantedBug): void {
-  const copy = join(mkdtempSync(join(tmpdir(), 'dqlited-plant-')), 'copy.mts');
+  const directory = mkdtempSync(join(tmpdir(), 'dqlited-plant-'));
+  process.once('exit', () => rmSync(directory, { recursive: true }));
+  const copy = join(directory, 'copy.mts');
   writeFileSync(copy, planted(bug));
   register('./plant-hook.mjs', import.meta.url, {
     data: {

@@ -17,6 +17,34 @@ export const threadBugs: Readonly<Record<string, PlantedBug>> = {
     ],
     why: 'a write that its client was told is lost is committed on top of what others wrote since',
   },
+  'a transfer overtakes what was proposed before it': {
+    file: 'src/raft/driver.ts',
+    patches: [
+      {
+        find: "    this.#flush();\n    this.#handle({ type: 'transfer', ticket, to });\n",
+        replace: "    this.#handle({ type: 'transfer', ticket, to });\n",
+      },
+    ],
+    why: 'a write that was there before the handover is lost with it',
+  },
+  'the machine proposes while leadership is handed over': {
+    file: 'src/server/raft-consensus.ts',
+    patches: [
+      {
+        find: "    if (this.#transition.state === 'leader') this.#announce();\n    try {",
+        replace: '    try {',
+      },
+      {
+        find: "transition.state === 'leader' && this.#transfers > 0",
+        replace: "transition.state === 'leader' && this.#transfers < 0",
+      },
+      {
+        find: "    assert(this.#transfers === 0, 'nothing is proposed while leadership is handed over');\n",
+        replace: '',
+      },
+    ],
+    why: 'what is proposed behind the transfer is lost with the leadership',
+  },
   'a snapshot is taken while another is restored': {
     file: 'src/raft/driver.ts',
     patches: [{ find: 'if (this.#restoring > 0) {', replace: 'if (this.#restoring < 0) {' }],

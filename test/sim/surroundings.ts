@@ -16,6 +16,8 @@ export interface Surroundings {
   /** It leads now. */
   elected(id: ServerId): void;
   persisting(id: ServerId, write: Persist): void;
+  /** A command is on its way to Raft. */
+  proposing(id: ServerId): void;
   applying(id: ServerId, entries: readonly Applied[]): void;
   /** It opens its snapshot, mostly to send it to another. */
   shipping(id: ServerId, meta: SnapshotMeta): void;

@@ -1,4 +1,4 @@
-import type { Transition } from '../../src/raft/events.ts';
+import type { Persist, Transition } from '../../src/raft/events.ts';
 import type { ServerId, SnapshotMeta, Vote } from '../../src/raft/types.ts';
 import { type Chain, sameChain } from './chain.ts';
 import type { LogMirror, MirrorEntry } from './log-mirror.ts';
@@ -26,8 +26,17 @@ export interface Watched {
   appliedIndex: number;
   appliedChain: Chain;
   transition: Transition | undefined;
+  /** It has told another to take over in this term. */
+  handedOverIn: number | undefined;
   /** The newest change that came into its log, and the one before. */
   started: { readonly index: number; readonly term: number; readonly before: number } | undefined;
+}
+
+/** What a leader appends behind its own successor is lost: clients that wrote before the handover keep their writes. */
+export function checkHandover(id: ServerId, { handedOverIn }: Watched, { append }: Persist): void {
+  const late = append.find(({ term, type }) => term === handedOverIn && type === 'command');
+  if (late === undefined) return;
+  throw new Violation(`${id} proposes ${late.index} after it has told another to take over`);
 }
 
 /** Whatever was promised is there; of what was under way any part may be. */

@@ -187,6 +187,11 @@ export class World implements Surroundings {
     if (write.snapshot !== undefined) this.#nemesis.installing(host);
   }
 
+  proposing(id: ServerId): void {
+    const host = this.#host(id);
+    if (host !== undefined) this.#operators.proposing(host);
+  }
+
   applying(id: ServerId, entries: readonly Applied[]): void {
     this.log(id, () => `applies ${entries.map(({ entry }) => describeEntry(entry)).join(', ')}`);
   }
