@@ -11,6 +11,8 @@ export interface NemesisParts {
   readonly network: Network;
   readonly hosts: readonly Host[];
   readonly operators: Operators;
+  /** A client reads at a host. */
+  readonly probe: (host: Host) => void;
   /** T: the measure of everything it does. Milliseconds. */
   readonly electionTimeoutMs: number;
   readonly log: (line: () => string) => void;
@@ -39,6 +41,7 @@ const misfortunes: Readonly<
   transfer: { weight: 3, strike: (nemesis) => nemesis.operators.transfer() },
   'transfer with a write': { weight: 2, strike: (nemesis) => nemesis.transferWithWrite() },
   'transfer there and back': { weight: 2, strike: (nemesis) => nemesis.transferThereAndBack() },
+  'late transfer': { weight: 3, strike: (nemesis) => nemesis.lateTransfer() },
   'transfer in the dark': { weight: 3, strike: (nemesis) => nemesis.transferInTheDark() },
 };
 
@@ -306,7 +309,7 @@ export class Nemesis {
 
   /** The old leader is the last to hear of the new one. */
   transferInTheDark(): void {
-    const { clock, hosts, network, random, log } = this.#parts;
+    const { clock, electionTimeoutMs, hosts, network, random, log } = this.#parts;
     const [leader] = this.operators.leaders;
     this.operators.transfer();
     clock.after(random.int(0, 100) / 10, () => {
@@ -316,6 +319,36 @@ export class Nemesis {
         if (other !== leader) network.cut(other.id, leader.id);
       }
       this.#mendLater();
+      this.#probe(leader, 3 * electionTimeoutMs);
+    });
+  }
+
+  /** What the others say to the old leader comes late: what they said while they still followed, and that they do no more. */
+  lateTransfer(): void {
+    const { clock, electionTimeoutMs, hosts, network, random, log } = this.#parts;
+    const [leader] = this.operators.leaders;
+    if (leader === undefined) return;
+    const byMs = random.int(electionTimeoutMs / 4, electionTimeoutMs * 0.8);
+    log(() => `${leader.id} hears everybody late by ${byMs} ms`);
+    for (const other of hosts) {
+      if (other !== leader) network.slow(other.id, leader.id, byMs);
+    }
+    this.#mendLater();
+    clock.after(random.int(0, electionTimeoutMs), () => {
+      if (this.#over) return;
+      this.operators.handOver(leader, undefined);
+      this.#probe(leader, 3 * electionTimeoutMs);
+    });
+  }
+
+  /** Whoever may be deposed is read from, again and again. */
+  #probe(host: Host, forMs: number): void {
+    const { clock, probe, random } = this.#parts;
+    if (this.#over || forMs <= 0) return;
+    const pauseMs = random.int(1, 20);
+    clock.after(pauseMs, () => {
+      probe(host);
+      this.#probe(host, forMs - pauseMs);
     });
   }
 
@@ -335,6 +368,7 @@ export class Nemesis {
       if (this.#over || leader === undefined) return;
       log(() => `${leader.id} does not hear what Raft says`);
       leader.life?.holdUp(random.int(1, 3 * electionTimeoutMs));
+      this.#probe(leader, 3 * electionTimeoutMs);
     });
     clock.after(random.int(5, electionTimeoutMs), () => {
       const successor = hosts.find(({ life }) => life?.transition?.ready === true);

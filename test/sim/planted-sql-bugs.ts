@@ -41,7 +41,6 @@ export const sqlBugs: Readonly<Record<string, PlantedBug>> = {
       },
     ],
     why: 'a read begun after the leader was deposed takes the proof of one begun before',
-    step: 10,
   },
   'a change counter is used twice': {
     file: 'src/vfs/change-counter.ts',

@@ -4,6 +4,7 @@ import { type Begun, Histories } from './histories.ts';
 import type { Host } from './host.ts';
 import { encodeWrite, type RegisterMachine } from './register-machine.ts';
 import type { Clients } from './service.ts';
+import { Violation } from './violation.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 /** How clients behave. Times in milliseconds. */
@@ -44,6 +45,8 @@ export class RegisterClients implements Clients {
   readonly #options: ClientOptions;
   readonly #hosts: readonly Host<RegisterMachine>[];
   readonly #histories: Histories;
+  /** The newest entry that anybody was told of. */
+  readonly #acknowledgedIndex: () => number;
   #calm = false;
 
   constructor(
@@ -51,7 +54,9 @@ export class RegisterClients implements Clients {
     random: Random,
     options: ClientOptions,
     hosts: readonly Host<RegisterMachine>[],
+    acknowledgedIndex: () => number,
   ) {
+    this.#acknowledgedIndex = acknowledgedIndex;
     this.#clock = clock;
     this.#random = random;
     this.#options = options;
@@ -69,6 +74,14 @@ export class RegisterClients implements Clients {
 
   start(): void {
     for (let client = 0; client < this.#options.clients; client++) this.#think(undefined);
+  }
+
+  probe(id: ServerId): void {
+    const host = this.#hostOf(id);
+    host?.mainClock.arrive(() => {
+      const nothing = () => {};
+      if (host.life?.service.leadingTerm !== undefined) this.#read(host, nothing, nothing);
+    });
   }
 
   calm(): void {
@@ -127,8 +140,7 @@ export class RegisterClients implements Clients {
         answer(refused);
       } else if (operation.kind === 'read') {
         const read = () => answer({ kind: 'done', value: service.read(register) });
-        if (consensus.leaseHeld()) read();
-        else consensus.confirmLeadership().then(read, () => answer(refused));
+        this.#read(host, read, () => answer(refused));
       } else if (service.transferring) {
         answer(refused);
       } else {
@@ -138,6 +150,19 @@ export class RegisterClients implements Clients {
         });
       }
     });
+  }
+
+  /** What is read holds everything that was acknowledged anywhere before it was asked for. */
+  #read({ id, life }: Host<RegisterMachine>, read: () => void, refused: () => void): void {
+    if (life === undefined) return;
+    const { consensus, service } = life;
+    const floor = this.#acknowledgedIndex();
+    const resume = () => {
+      if (service.index >= floor) read();
+      else throw new Violation(`a read on ${id} at ${service.index} misses ${floor}`);
+    };
+    if (consensus.leaseHeld()) resume();
+    else service.proofs.wait({ resume, fail: refused });
   }
 
   #travel(arrive: () => void): void {

@@ -1,6 +1,7 @@
 import { assert } from '../../src/base/assert.ts';
 import type { Term } from '../../src/base/ids.ts';
 import type { Consensus } from '../../src/gateway/consensus.ts';
+import { LeadershipCheck } from '../../src/gateway/leadership-check.ts';
 import type { Applied, Ticket, Transition } from '../../src/raft/events.ts';
 import type { Snapshot, SnapshotData } from '../../src/raft/types.ts';
 import { type Chain, emptyChain, extendChain } from './chain.ts';
@@ -29,6 +30,7 @@ interface Proposed {
  */
 export class RegisterMachine implements Service {
   #consensus: Consensus | undefined;
+  #proofs: LeadershipCheck | undefined;
   #registers = new Map<number, number>();
   #index = 0;
   #chain: Chain = emptyChain;
@@ -38,6 +40,13 @@ export class RegisterMachine implements Service {
 
   attach(consensus: Consensus): void {
     this.#consensus = consensus;
+    this.#proofs = new LeadershipCheck(consensus);
+  }
+
+  /** Where reads that have no lease wait for a proof of leadership, as they do at the gateway. */
+  get proofs(): LeadershipCheck {
+    assert(this.#proofs !== undefined, 'attached before anybody is served');
+    return this.#proofs;
   }
 
   get index(): number {

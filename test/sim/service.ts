@@ -1,4 +1,4 @@
-import type { Term } from '../../src/base/ids.ts';
+import type { ServerId, Term } from '../../src/base/ids.ts';
 import type { Consensus } from '../../src/gateway/consensus.ts';
 import type { StateMachine } from '../../src/raft/ports.ts';
 import type { Chain } from './chain.ts';
@@ -26,6 +26,8 @@ export interface Clients {
   /** Reads that were answered. */
   readonly reads: number;
   start(): void;
+  /** Reads once more than they would by themselves, where whoever is asked may be about to be deposed. */
+  probe(id: ServerId): void;
   /** Nothing is lost any more, and everybody takes his time. */
   calm(): void;
   /** At the end, when all hosts agree: what clients were told that cannot be. */

@@ -72,6 +72,9 @@ export class SqlClients implements Clients {
     for (let client = 0; client < this.#options.clients; client++) void this.#live();
   }
 
+  /** What is read through the gateway is checked by what comes of it. */
+  probe(): void {}
+
   calm(): void {
     this.#calm = true;
   }

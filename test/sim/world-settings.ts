@@ -64,10 +64,10 @@ export function drawSettings(random: Random, kind: WorldSettings['kind']): World
     ties: happens(random, 30),
     network: drawNetwork(random),
     clients: {
-      clients: random.int(1, 6),
+      clients: random.int(sql ? 3 : 1, 6),
       loyalPercent: random.int(20, 100),
       registers: random.int(1, 4),
-      maxThinkMs: random.int(5, 40),
+      maxThinkMs: random.int(5, sql ? 20 : 40),
       timeoutMs: 3 * electionTimeoutMs,
       readPercent: random.int(20, 70),
       maxWords: happens(random, 20) ? 120 : 3,

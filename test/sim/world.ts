@@ -92,6 +92,7 @@ export class World implements Surroundings {
       network: this.#network,
       hosts,
       operators: this.#operators,
+      probe: ({ id }) => this.#clients.probe(id),
       electionTimeoutMs,
       log,
     });
@@ -295,7 +296,11 @@ export class World implements Surroundings {
       this.#createHost(one, () => new RegisterMachine()),
     );
     const { clients } = this.#settings;
-    return { hosts, clients: new RegisterClients(this.#clock, this.#fork(), clients, hosts) };
+    const acknowledged = () => this.checkers.acknowledgedIndex;
+    return {
+      hosts,
+      clients: new RegisterClients(this.#clock, this.#fork(), clients, hosts, acknowledged),
+    };
   }
 
   #sql(): { hosts: Host[]; clients: Clients } {
