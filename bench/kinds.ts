@@ -6,6 +6,7 @@ import type { ServerCommand } from '../test/support/server-process.ts';
 /** Where a server of a cluster is to run. */
 export interface Place {
   readonly id: number;
+  readonly host: string;
   readonly port: number;
   readonly directory: string;
   /** The server that starts the cluster; undefined for that one itself. */
@@ -24,11 +25,11 @@ export function ourKind(profileDirectory?: string): Kind {
   return {
     name: 'dqlited',
     isOurs: true,
-    commandOf({ id, port, directory, first }) {
+    commandOf({ first, ...place }) {
       const flags = first === undefined ? [] : ['--join', first];
-      const command = daemonCommand({ id, port, directory, flags });
+      const command = daemonCommand({ ...place, flags });
       if (profileDirectory === undefined) return command;
-      const profile = ['--cpu-prof', `--cpu-prof-dir=${join(profileDirectory, String(id))}`];
+      const profile = ['--cpu-prof', `--cpu-prof-dir=${join(profileDirectory, String(place.id))}`];
       return {
         ...command,
         command: process.execPath,
@@ -48,8 +49,8 @@ export function cKind(folder?: string): Kind {
   return {
     name: folder === undefined ? 'C (system)' : `C (${folder})`,
     isOurs: false,
-    commandOf({ id, port, directory }) {
-      const command = cNodeCommand({ id, port, directory });
+    commandOf({ first: _, ...place }) {
+      const command = cNodeCommand(place);
       return folder === undefined
         ? command
         : { ...command, environment: { LD_LIBRARY_PATH: folder } };

@@ -3,6 +3,7 @@ import type { Cell } from './cells.ts';
 import type { Kind } from './kinds.ts';
 import { type LoadReport, prepareTables, runLoad } from './load.ts';
 import { processorUs, watchMemory } from './processes.ts';
+import type { Surroundings } from './surroundings.ts';
 import { ThreeServers } from './three-servers.ts';
 
 /** What one server did during a cell. */
@@ -27,8 +28,7 @@ export interface Measuring {
   readonly cells: readonly Cell[];
   readonly rounds: number;
   readonly seconds: number;
-  /** Where data directories are made. */
-  readonly directory: string;
+  readonly surroundings: Surroundings;
   readonly onSample: (sample: Sample) => void;
 }
 
@@ -49,7 +49,7 @@ export async function measureAll(kinds: readonly Kind[], measuring: Measuring): 
 }
 
 async function measureKind(kind: Kind, round: number, measuring: Measuring): Promise<Sample[]> {
-  const cluster = await ThreeServers.start(kind, measuring.directory);
+  const cluster = await ThreeServers.start(kind, measuring.surroundings);
   const samples: Sample[] = [];
   try {
     await prepareTables(cluster.addresses);

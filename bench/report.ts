@@ -12,6 +12,8 @@ export interface Spread {
 export interface KindSummary {
   readonly kind: string;
   readonly perSecond: Spread;
+  /** Successful operations a second that changed something. */
+  readonly writesPerSecond: Spread;
   readonly p50Us: Spread;
   readonly p99Us: Spread;
   readonly maxUs: Spread;
@@ -86,6 +88,7 @@ export function summarize(samples: readonly Sample[]): KindSummary {
   return {
     kind: samples[0]?.kind ?? '',
     perSecond: of(perSecond),
+    writesPerSecond: of(({ load }) => load.writes / load.seconds),
     p50Us: of(({ load }) => load.p50Us),
     p99Us: of(({ load }) => load.p99Us),
     maxUs: of(({ load }) => load.maxUs),

@@ -9,6 +9,7 @@ import { buildLoad } from './load.ts';
 import { measureAll, type Sample } from './measure.ts';
 import { pictureOf } from './picture.ts';
 import { perSecond, summarizeCells, titleOf } from './report.ts';
+import { surroundingsFor } from './surroundings.ts';
 import { number, tablesOf } from './table.ts';
 
 interface Options {
@@ -22,6 +23,8 @@ interface Options {
   readonly cOnly?: true;
   readonly cLibrary: readonly string[];
   readonly directory: string;
+  readonly syncDelayMs: number;
+  readonly networkDelayMs: number;
   readonly profile?: string;
   readonly json: string;
   readonly svg: string;
@@ -64,6 +67,13 @@ const program = new Command('npm run bench --')
   .option('--c-only', 'without ours')
   .option('--c-library <dir>', 'also C servers with the libdqlite.so.0 in DIR', collect, [])
   .option('--directory <dir>', 'where data directories are made: on a real disk', results)
+  .option('--sync-delay-ms <ms>', 'what a flush of the disk takes longer (root)', positive, 0)
+  .option(
+    '--network-delay-ms <ms>',
+    'what a packet between servers takes longer (root)',
+    positive,
+    0,
+  )
   .option('--profile <dir>', 'our servers leave processor profiles in DIR')
   .option('--json <file>', 'where all samples go', join(results, 'latest.json'))
   .option('--svg <file>', 'where the picture goes', join(results, 'latest.svg'))
@@ -89,20 +99,22 @@ async function main(options: Options): Promise<void> {
 }
 
 async function measure(options: Options): Promise<Results> {
-  const conditions = { syncDelayMs: 0, networkDelayMs: 0 };
+  const { syncDelayMs, networkDelayMs } = options;
+  const conditions = { syncDelayMs, networkDelayMs };
   const seconds = options.quick ? 1 : options.seconds;
   const rounds = options.quick ? 2 : options.rounds;
   const kinds = kindsOf(options);
   const cells = cellsOf(options, conditions);
   buildLoad();
   mkdirSync(options.directory, { recursive: true });
+  const surroundings = await surroundingsFor(conditions, resolve(options.directory));
   const samples = await measureAll(kinds, {
     cells,
     rounds,
     seconds,
-    directory: resolve(options.directory),
+    surroundings,
     onSample: tell,
-  });
+  }).finally(() => surroundings.close());
   const names = kinds.map(({ name }) => name);
   return {
     date: new Date().toISOString(),
@@ -172,7 +184,14 @@ function merge(files: readonly string[]): Results {
 function describe(all: Results): string {
   const rounds = new Set(all.samples.map(({ round }) => round)).size;
   const { processors, model } = all.machine;
-  return `median of ${rounds} paired rounds of ${all.seconds} s, with the spread; ${processors} x ${model}; ${all.date.slice(0, 10)}`;
+  const { syncDelayMs, networkDelayMs } = all.conditions;
+  return [
+    `median and spread of ${rounds} paired rounds of ${all.seconds} s`,
+    ...(syncDelayMs > 0 ? [`${syncDelayMs} ms added to each flush`] : []),
+    ...(networkDelayMs > 0 ? [`${networkDelayMs} ms added to each packet between servers`] : []),
+    `${processors} x ${model}`,
+    all.date.slice(0, 10),
+  ].join('; ');
 }
 
 function write(file: string, text: string): void {

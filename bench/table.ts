@@ -7,7 +7,10 @@ export function tablesOf(cells: readonly CellSummary[]): string {
   const sections = [
     ['Throughput (operations a second)', throughput(cells)],
     ['Latency (of successful operations)', latency(cells)],
-    ['Errors and fairness', fairness(cells)],
+    [
+      'Writes, errors, and fairness (operations of the slowest client by those of the fastest)',
+      fairness(cells),
+    ],
     ['Processor time for each operation (us) and memory over idle', cost(cells)],
   ] as const;
   return sections.map(([title, rows]) => `${title}\n\n${table(rows)}`).join('\n');
@@ -54,13 +57,14 @@ function fairness(cells: readonly CellSummary[]): Row[] {
     kindsOf(cell).map((summary) => [
       titleOf(cell),
       summary.kind,
+      number(summary.writesPerSecond.median),
       number(summary.errorsPerSecond.median),
       summary.errors.join('; '),
       cell.connections === 1 ? '' : number(summary.fairness.median),
       time(summary.longestWaitUs.max),
     ]),
   );
-  const head = ['cell', 'server', 'errors/s', 'texts', 'slowest/fastest client', 'longest wait'];
+  const head = ['cell', 'server', 'writes/s', 'errors/s', 'texts', 'fairness', 'longest wait'];
   return [head, ...rows];
 }
 

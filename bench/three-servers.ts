@@ -1,9 +1,8 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Cluster } from '../src/client/cluster.ts';
 import { lastingPort, type ServerProcess, startServer } from '../test/support/server-process.ts';
 import type { Kind } from './kinds.ts';
+import type { Surroundings } from './surroundings.ts';
 
 const READY_TIMEOUT_MS = 30_000;
 const ASK_TIMEOUT_MS = 5000;
@@ -11,27 +10,16 @@ const PAUSE_MS = 50;
 
 /** Three servers of one kind, all voters, in fresh directories. */
 export class ThreeServers {
-  readonly servers: readonly ServerProcess[];
-  readonly #base: string;
+  readonly servers: ServerProcess[] = [];
+  readonly addresses: string[] = [];
 
-  private constructor(servers: readonly ServerProcess[], base: string) {
-    this.servers = servers;
-    this.#base = base;
-  }
+  private constructor() {}
 
-  /** Starts them below `parent`; resolves when all are voters. */
-  static async start(kind: Kind, parent: string): Promise<ThreeServers> {
-    const base = await mkdtemp(join(parent, 'dqlited-bench-'));
-    const servers: ServerProcess[] = [];
-    const all = new ThreeServers(servers, base);
+  /** Resolves when all are voters. */
+  static async start(kind: Kind, surroundings: Surroundings): Promise<ThreeServers> {
+    const all = new ThreeServers();
     try {
-      for (const id of [1, 2, 3]) {
-        const directory = join(base, String(id));
-        await mkdir(directory);
-        const first = servers[0]?.address;
-        const command = kind.commandOf({ id, port: await lastingPort(), directory, first });
-        servers.push(await startServer(command));
-      }
+      for (const id of [1, 2, 3]) await all.#add(kind, surroundings, id);
       await all.#untilVoters(kind);
       return all;
     } catch (error) {
@@ -40,19 +28,22 @@ export class ThreeServers {
     }
   }
 
-  get addresses(): string[] {
-    return this.servers.map(({ address }) => address);
-  }
-
   /** The address of the leader. */
   leader(): Promise<string> {
     return new Cluster(this.addresses).leader(AbortSignal.timeout(READY_TIMEOUT_MS));
   }
 
-  /** Ends them and removes what they wrote. */
   async stop(): Promise<void> {
     await Promise.all(this.servers.map((server) => server.stop()));
-    await rm(this.#base, { recursive: true, force: true });
+  }
+
+  async #add(kind: Kind, surroundings: Surroundings, id: number): Promise<void> {
+    const directory = await surroundings.newDirectory(id);
+    const host = surroundings.hostOf(id);
+    const port = await lastingPort();
+    const command = kind.commandOf({ id, host, port, directory, first: this.addresses[0] });
+    this.servers.push(await startServer(surroundings.inside(id, command)));
+    this.addresses.push(`${host}:${port}`);
   }
 
   /** Servers of ours join and get their roles by themselves; those of the C library are told. */
@@ -77,7 +68,7 @@ export class ThreeServers {
   async #makeVoter(cluster: Cluster, members: number): Promise<void> {
     const signal = AbortSignal.timeout(ASK_TIMEOUT_MS);
     if (members > 1) await cluster.assign(BigInt(members), 'voter', signal).catch(() => {});
-    const next = this.servers[members];
-    if (next !== undefined) await cluster.add(BigInt(members + 1), next.address, signal);
+    const next = this.addresses[members];
+    if (next !== undefined) await cluster.add(BigInt(members + 1), next, signal);
   }
 }

@@ -15,6 +15,8 @@ export interface CNodeOptions {
   readonly directory: string;
   readonly id?: number;
   readonly port?: number;
+  /** Default: 127.0.0.1 */
+  readonly host?: string;
   /** threshold=N, trailing=N, latency=MS */
   readonly options?: readonly string[];
 }
@@ -35,8 +37,8 @@ export function cNodeMissing(): string | undefined {
 
 /** How the C node is run. */
 export function cNodeCommand(options: CNodeOptions & { readonly port: number }): ServerCommand {
-  const { id, port, directory } = options;
-  const args = [String(id ?? 1), `127.0.0.1:${port}`, directory, ...(options.options ?? [])];
+  const { id, port, directory, host = '127.0.0.1' } = options;
+  const args = [String(id ?? 1), `${host}:${port}`, directory, ...(options.options ?? [])];
   return { command: binary, args, port, ready: 'ready' };
 }
 

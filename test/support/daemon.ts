@@ -7,6 +7,8 @@ import { freePort, type ServerCommand, type ServerProcess, startServer } from '.
 export interface DaemonOptions {
   /** Default: a free port. */
   readonly port?: number;
+  /** Default: 127.0.0.1 */
+  readonly host?: string;
   /** Default: 1. */
   readonly id?: number;
   readonly directory: string;
@@ -18,9 +20,9 @@ const root = join(import.meta.dirname, '../..');
 
 /** How `dqlited start` is run from this checkout, as an operator does. */
 export function daemonCommand(options: DaemonOptions & { readonly port: number }): ServerCommand {
-  const { id, port, directory, flags } = options;
+  const { id, port, directory, flags, host = '127.0.0.1' } = options;
   const args = [
-    ...['start', '--id', String(id ?? 1), '--address', `127.0.0.1:${port}`],
+    ...['start', '--id', String(id ?? 1), '--address', `${host}:${port}`],
     ...['--data-dir', directory, ...(flags ?? [])],
   ];
   return { command: join(root, 'bin/dqlited'), args, port, ready: 'ready' };
