@@ -1,13 +1,20 @@
-import t from 'tap';
+import t, { type Test } from 'tap';
 import { seededRandom } from '../../src/base/random.ts';
+import { askControl } from '../../src/server/control.ts';
 import { cNodeCommand, cNodeMissing } from '../interop/c-node.ts';
 import { daemonCommand, daemonFor, temporaryDirectory } from '../support/daemon.ts';
-import { freePort } from '../support/server-process.ts';
+import {
+  freePort,
+  lastingPort,
+  type ServerCommand,
+  type ServerProcess,
+  startServer,
+} from '../support/server-process.ts';
 import { numberSetting } from '../support/settings.ts';
 import { SqlConnection } from '../support/sql-connection.ts';
 import { killLoop } from './kill-loop.ts';
 
-const rounds = numberSetting('KILL_ROUNDS', 5);
+const rounds = numberSetting('KILL_ROUNDS', 4);
 const seed = numberSetting('KILL_SEED', 1);
 
 const timeoutMs = 120_000 + rounds * 30_000;
@@ -22,19 +29,54 @@ t.test(
   async (t) => {
     const directory = await temporaryDirectory(t);
     const command = daemonCommand({ directory, port: await freePort(), flags });
-    const report = await killLoop(command, rounds, seededRandom(seed));
+    const report = await killLoop([command], rounds, seededRandom(seed));
     t.comment(`KILL_SEED=${seed} KILL_ROUNDS=${rounds}: ${JSON.stringify(report)}`);
     t.same(report.broken, []);
     t.ok(report.acknowledged > 0);
   },
 );
 
+t.test(
+  'the same of three servers, of which one, the leader, two or all are killed',
+  { timeout: timeoutMs },
+  async (t) => {
+    const commands = await threeServers(t);
+    const report = await killLoop(commands, rounds, seededRandom(seed));
+    t.comment(`three, KILL_SEED=${seed} KILL_ROUNDS=${rounds}: ${JSON.stringify(report)}`);
+    t.same(report.broken, []);
+    t.ok(report.acknowledged > 0);
+  },
+);
+
+/** A cluster of three voters that has been stopped: election timeouts are short, so that rounds are. */
+async function threeServers(t: Test): Promise<ServerCommand[]> {
+  const commands: ServerCommand[] = [];
+  const running: ServerProcess[] = [];
+  const directories: string[] = [];
+  for (let id = 1; id <= 3; id++) {
+    const [directory, port] = [await temporaryDirectory(t), await lastingPort()];
+    const joining = id === 1 ? [] : ['--join', `127.0.0.1:${commands[0]?.port}`];
+    const all = [...flags, '--network-latency', '30', ...joining];
+    const command = daemonCommand({ directory, id, port, flags: all });
+    running.push(await startServer(command));
+    commands.push(command);
+    directories.push(directory);
+  }
+  for (let voters = 0; voters < 3; ) {
+    const { servers } = await askControl(directories[0] ?? '', 'status', 10_000);
+    voters = servers.filter(({ role }) => role === 'voter').length;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  for (const server of running) await server.stop();
+  return commands;
+}
+
 // The loop itself is proven by a server that nobody here wrote.
 t.test('the same loop on the C library', { skip: cNodeMissing() ?? false }, async (t) => {
   const directory = await temporaryDirectory(t);
   const options = ['threshold=64', 'trailing=64'];
   const command = cNodeCommand({ directory, port: await freePort(), options });
-  const report = await killLoop(command, 2, seededRandom(seed));
+  const report = await killLoop([command], 2, seededRandom(seed));
   t.same(report.broken, []);
   t.ok(report.acknowledged > 0);
 });
