@@ -8,6 +8,8 @@ import { connect, type Database } from '../../src/client/index.ts';
 /** What became of a load: the requests that failed for good, and the reads that saw more or less than was acknowledged. */
 export interface LoadReport {
   readonly acknowledged: number;
+  /** Writes that a C server of 1.11 refused while it handed over leadership, which the application repeated. */
+  readonly repeated: number;
   readonly failed: readonly string[];
   readonly wrong: readonly string[];
 }
@@ -77,7 +79,7 @@ export async function startOwnLoad(database: string, servers: readonly string[])
 
 async function run(client: Database, stopping: AbortSignal): Promise<LoadReport> {
   const [failed, wrong]: [string[], string[]] = [[], []];
-  let acknowledged = 0;
+  let [acknowledged, repeated] = [0, 0];
   const read = async () => {
     const row = await client.query('SELECT count(*) AS n FROM load').first();
     if (Number(row?.n) !== acknowledged) wrong.push(`${row?.n} rows, ${acknowledged} acknowledged`);
@@ -86,27 +88,32 @@ async function run(client: Database, stopping: AbortSignal): Promise<LoadReport>
     request().catch((error: unknown) => void failed.push(`${what}: ${error}`));
   for (let n = 1; !stopping.aborted; n++) {
     await attempt(`row ${n}`, async () => {
-      await write(client, n);
+      repeated += await write(client, n);
       acknowledged++;
     });
     if (n % READ_EVERY === 0) await attempt('read', read);
     await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
   }
   await attempt('read', read);
-  return { acknowledged, failed, wrong };
+  return { acknowledged, repeated, failed, wrong };
 }
 
-/** This client leaves requests of unknown outcome to the application: here they may be repeated. */
-async function write(client: Database, n: number): Promise<void> {
+/**
+ * This client leaves requests of unknown outcome to the application: here they may be repeated. Returns how often a
+ * server of 1.11 refused it.
+ */
+async function write(client: Database, n: number): Promise<number> {
   const sql = 'INSERT INTO load (n, at) VALUES (?, ?) ON CONFLICT DO NOTHING';
-  for (;;) {
+  for (let refusals = 0; ; ) {
     try {
       await client.exec(sql, [n, String(n)]);
-      return;
+      return refusals;
     } catch (error) {
       const isClientError = error instanceof ClientError;
       const isUnknown = isClientError && ['leadershipLost', 'connection'].includes(error.code);
-      if (!isUnknown && !(isClientError && error.wire === HANDING_OVER)) throw error;
+      const isRefusal = isClientError && error.wire === HANDING_OVER;
+      if (isRefusal) refusals++;
+      else if (!isUnknown) throw error;
     }
   }
 }

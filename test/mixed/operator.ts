@@ -8,7 +8,7 @@ import { daemonCommand } from '../support/daemon.ts';
 import { outside } from '../support/outside.ts';
 import { type ServerCommand, type ServerProcess, startServer } from '../support/server-process.ts';
 import { disagreements } from './images.ts';
-import { MixedCluster } from './mixed-cluster.ts';
+import { type Kind, MixedCluster } from './mixed-cluster.ts';
 
 const execute = promisify(execFile);
 const page = readFileSync(join(import.meta.dirname, '../../docs/migration.md'), 'utf8');
@@ -54,9 +54,14 @@ export class Operator {
     for (const line of blocks.join('').trim().split('\n')) await this.#type(here(line));
   }
 
-  /** A server has ended without being told to: nothing can be concluded from what happened since. */
-  get lostServer(): boolean {
-    return [...this.#servers.values()].some(({ running }) => !running);
+  /**
+   * How a server of a kind ended without being told to; undefined while all run. 10.0.0.1 to 10.0.0.3 are C servers, as
+   * the page has it.
+   */
+  endedByItself(kind: Kind): string | undefined {
+    const servers = [...this.#servers].filter(([number]) => number < 10 === (kind === 'C'));
+    const lost = servers.find(([, { running }]) => !running);
+    return lost && `the ${kind} server at 10.0.0.${lost[0]} ${lost[1].ending}`;
   }
 
   /** Ends the servers at other addresses than these. */

@@ -23,8 +23,10 @@ const requestTimeout = 20 * time.Second
 
 type report struct {
 	// Rows 1 to Acknowledged were written, but for those of Failed.
-	Acknowledged int      `json:"acknowledged"`
-	Failed       []string `json:"failed"`
+	Acknowledged int `json:"acknowledged"`
+	// Writes that were refused while a server of 1.11 handed over leadership, and repeated.
+	Repeated int      `json:"repeated"`
+	Failed   []string `json:"failed"`
 	// Reads that did not see exactly what was acknowledged.
 	Wrong []string `json:"wrong"`
 }
@@ -75,6 +77,7 @@ func write(db *sql.DB, n int, result *report) {
 		_, err := db.ExecContext(ctx, query, n, time.Now().String())
 		var answer driver.Error
 		if errors.As(err, &answer) && answer.Code == handingOver {
+			result.Repeated++
 			continue
 		}
 		if err != nil {
