@@ -88,21 +88,28 @@ export const commands = codecOf(commandTable);
 
 const format = 1;
 
-/** The command that replicates one transaction. Pages are copied into it, once; it owns its memory. */
-export function encodeFrames(name: string, transactionPages: readonly Page[]): Buffer {
-  return encodeCommand({
-    kind: 'frames',
-    name,
-    transaction: 0n,
-    truncate: 0,
-    commit: true,
-    pages: transactionPages,
-  });
+/** Gives memory for so many bytes, which belong to the caller. */
+export type Allocate = (size: number) => Buffer;
+
+/** The command that replicates one transaction. Pages are copied into it, once. */
+export function encodeFrames(
+  name: string,
+  transactionPages: readonly Page[],
+  allocate: Allocate = Buffer.allocUnsafeSlow,
+): Buffer {
+  const pages = transactionPages;
+  return encodeCommand(
+    { kind: 'frames', name, transaction: 0n, truncate: 0, commit: true, pages },
+    allocate,
+  );
 }
 
-/** Any command as bytes: a whole number of words that own their memory. */
-export function encodeCommand(command: Command): Buffer {
-  const to = new Writer(sizeOf(command));
+/** Any command as bytes: a whole number of words. */
+export function encodeCommand(
+  command: Command,
+  allocate: Allocate = Buffer.allocUnsafeSlow,
+): Buffer {
+  const to = Writer.into(allocate(sizeOf(command)));
   const at = to.take(wordBytes);
   to.bytes.writeUInt32LE(format | (commands.typeOf(command.kind) << 8), at);
   to.bytes.writeUInt32LE(0, at + 4);

@@ -32,6 +32,13 @@ export class Writer {
     this.#capacityBytes = capacityBytes;
   }
 
+  /** A writer into memory that is there: exactly as much as will be written. */
+  static into(memory: Buffer): Writer {
+    const writer = new Writer(memory.length);
+    writer.#slab = memory;
+    return writer;
+  }
+
   /** How many bytes were written since the last `takeBytes`. */
   get length(): number {
     return this.#end - this.#start;

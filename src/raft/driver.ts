@@ -117,6 +117,15 @@ export class Driver implements TransportEvents {
     }
   }
 
+  /** Proposes commands that came together: they travel together, at once. */
+  proposeAll(
+    term: Term,
+    proposals: readonly { readonly ticket: Ticket; readonly command: Buffer }[],
+  ): void {
+    this.#flush();
+    this.#handle({ type: 'propose', term, proposals });
+  }
+
   /** ReadIndex: settles when this server is certain to have led after the call. */
   read(ticket: Ticket): void {
     this.#handle({ type: 'read', ticket });

@@ -21,7 +21,6 @@ import { SnapshotBorrower, SnapshotLender } from './raft-snapshot-stream.ts';
  */
 export class MainEnd implements RaftAccess {
   readonly channel: RaftChannel<ToRaft>;
-  readonly #clock: Clock;
   readonly #lease: SharedLease;
   readonly #lender: SnapshotLender;
   readonly #borrower: SnapshotBorrower;
@@ -33,7 +32,7 @@ export class MainEnd implements RaftAccess {
 
   constructor(port: MessageTarget, clock: Clock, lease: SharedLease) {
     this.channel = new RaftChannel(port, clock);
-    this.#clock = clock;
+    this.channel.beforeFlush = () => this.#closeBatch();
     this.#lease = lease;
     this.#lender = new SnapshotLender((message, transfer) =>
       this.channel.post({ type: 'mainSnapshot', message }, transfer),
@@ -62,14 +61,13 @@ export class MainEnd implements RaftAccess {
     if (this.#proposals.length > 0 && this.#proposalTerm !== request.term) this.#closeBatch();
     if (this.#proposals.length === 0) {
       this.#proposalTerm = request.term;
-      this.#clock.nextTurn(() => this.flush());
+      this.channel.flushSoon();
     }
     this.#proposals.push(request);
   }
 
   /** Sends now what waits for the end of the turn. */
   flush(): void {
-    this.#closeBatch();
     this.channel.flush();
   }
 
@@ -110,9 +108,8 @@ export class MainEnd implements RaftAccess {
 
   #closeBatch(): void {
     if (this.#proposals.length === 0) return;
-    const batch = batchProposals(this.#proposalTerm, this.#proposals);
+    this.channel.add(batchProposals(this.#proposalTerm, this.#proposals));
     this.#proposals = [];
-    this.channel.post(batch, [batch.data]);
   }
 
   #machineToDrive(): StateMachine {
@@ -123,7 +120,7 @@ export class MainEnd implements RaftAccess {
   #apply(batch: AppliedBatch): void {
     const bytes = batch.data.byteLength;
     this.#machineToDrive().apply(unbatchApplied(batch));
-    if (bytes > 0) this.channel.post({ type: 'applied', bytes });
+    if (bytes > 0) this.channel.postLater({ type: 'applied', bytes });
   }
 
   /** Pins the state now, in order; its bytes are fetched by and by. */

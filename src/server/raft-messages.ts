@@ -112,36 +112,62 @@ export function unpackError({ name, message, code, stack }: PackedError): Error 
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error';
 
-/** Commands of one leadership, back to back in one piece of memory that changes hands. */
+/** Commands of one leadership, where they lie in memory that the threads share. */
 export interface ProposeBatch {
   readonly type: 'propose';
   readonly term: Term;
   readonly tickets: readonly Ticket[];
-  readonly sizes: readonly number[];
-  readonly data: ArrayBuffer;
+  /** Commands in their order; those of one piece lie one behind the other. */
+  readonly pieces: readonly CommandPiece[];
 }
 
-/** Joins commands; their bytes are copied once, here. */
+interface CommandPiece {
+  readonly memory: SharedArrayBuffer;
+  readonly start: number;
+  readonly sizes: readonly number[];
+}
+
+/** Tells where commands lie. One that is not in shared memory is copied there. */
 export function batchProposals(
   term: Term,
   proposals: readonly { readonly ticket: Ticket; readonly command: Buffer }[],
 ): ProposeBatch {
-  const commands = proposals.map(({ command }) => command);
-  return {
-    type: 'propose',
-    term,
-    tickets: proposals.map(({ ticket }) => ticket),
-    sizes: commands.map(({ length }) => length),
-    data: joined(commands),
-  };
+  const tickets: Ticket[] = [];
+  const pieces: { memory: SharedArrayBuffer; start: number; sizes: number[] }[] = [];
+  let end = 0;
+  for (const { ticket, command } of proposals) {
+    tickets.push(ticket);
+    const { buffer, byteOffset, length } = shared(command);
+    const last = pieces.at(-1);
+    if (last?.memory === buffer && byteOffset === end) last.sizes.push(length);
+    else pieces.push({ memory: buffer, start: byteOffset, sizes: [length] });
+    end = byteOffset + length;
+  }
+  return { type: 'propose', term, tickets, pieces };
 }
 
-/** Takes a batch apart; the commands are views of it. */
+function shared(command: Buffer): Buffer<SharedArrayBuffer> {
+  if (command.buffer instanceof SharedArrayBuffer) return command as Buffer<SharedArrayBuffer>;
+  const copy = Buffer.from(new SharedArrayBuffer(command.length));
+  copy.set(command);
+  return copy;
+}
+
+/** Takes a batch apart; the commands are views of the shared memory. */
 export function unbatchProposals(
   batch: ProposeBatch,
 ): { readonly ticket: Ticket; readonly command: Buffer }[] {
-  const commands = cut(batch.data, batch.sizes);
-  return batch.tickets.map((ticket, i) => ({ ticket, command: commands[i] ?? Buffer.alloc(0) }));
+  const proposals: { ticket: Ticket; command: Buffer }[] = [];
+  for (const { memory, start, sizes } of batch.pieces) {
+    let at = start;
+    for (const size of sizes) {
+      const ticket = batch.tickets[proposals.length];
+      assert(ticket !== undefined, 'each command has a ticket');
+      proposals.push({ ticket, command: Buffer.from(memory, at, size) });
+      at += size;
+    }
+  }
+  return proposals;
 }
 
 /** Committed entries in columns: consecutive, and own proposals without their data, which the proposer has. */

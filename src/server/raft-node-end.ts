@@ -9,7 +9,7 @@ import { RemoteMachine, RemoteSnapshot } from './raft-remote-machine.ts';
 import { SnapshotBorrower, SnapshotLender } from './raft-snapshot-stream.ts';
 
 /** The part of a node that the other thread talks with. */
-export type RemoteNode = Pick<RaftNode, 'request' | 'handedOut' | 'applied'>;
+export type RemoteNode = Pick<RaftNode, 'propose' | 'request' | 'handedOut' | 'applied'>;
 
 /** What of a node has its other end on the main thread. */
 export type RemoteNodeParts = Pick<RaftNodeParts, 'machine' | 'onSettle' | 'onLease'>;
@@ -51,9 +51,7 @@ export class NodeEnd<Node extends RemoteNode = RaftNode> {
   receive(message: ToNode): void {
     switch (message.type) {
       case 'propose':
-        for (const { ticket, command } of unbatchProposals(message)) {
-          this.node.request({ type: 'propose', term: message.term, ticket, command });
-        }
+        this.node.propose(message.term, unbatchProposals(message));
         return;
       case 'read':
       case 'change':

@@ -5,7 +5,7 @@ import type { Instant, Term } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Random } from '../base/random.ts';
 import { Driver } from '../raft/driver.ts';
-import type { Applied, Persist, Sender, Settlement } from '../raft/events.ts';
+import type { Applied, Persist, Sender, Settlement, Ticket } from '../raft/events.ts';
 import type { RaftOptions } from '../raft/options.ts';
 import type { RaftStore, StateMachine } from '../raft/ports.ts';
 import type { RaftStatus } from '../raft/status.ts';
@@ -125,6 +125,14 @@ export class RaftNode {
         this.#driver.transfer(request.ticket, request.to);
         return;
     }
+  }
+
+  /** Commands of one leadership that came together. */
+  propose(
+    term: Term,
+    proposals: readonly { readonly ticket: Ticket; readonly command: Buffer }[],
+  ): void {
+    this.#driver.proposeAll(term, proposals);
   }
 
   /** Until when local reads are linearizable here. */

@@ -33,7 +33,9 @@ export class RemoteMachine implements StateMachine {
     const batch = batchApplied(entries);
     const { data } = batch;
     this.#handedOut(data.byteLength);
-    this.#channel.post(batch, [data]);
+    // Somebody waits for what was proposed here; what other leaders proposed need only be there when it is asked for.
+    if (batch.tickets.some((ticket) => ticket !== 0)) this.#channel.post(batch, [data]);
+    else this.#channel.postLater(batch, [data]);
   }
 
   transition(transition: Transition): void {

@@ -3,6 +3,7 @@ import { channels } from '../base/channels.ts';
 import type { Clock } from '../base/clock.ts';
 import { DqliteError, WireError } from '../base/errors.ts';
 import type { Index, Term } from '../base/ids.ts';
+import { SharedArena } from '../base/shared-arena.ts';
 import { decodeCommand, encodeFrames, pageBytes } from '../protocol/commands.ts';
 import type { Applied, Ticket, Transition } from '../raft/events.ts';
 import type { StateMachine } from '../raft/ports.ts';
@@ -56,6 +57,9 @@ export interface StateMachineLimits extends SpeculationLimits {
  */
 export class SqlStateMachine implements StateMachine {
   readonly #parts: StateMachineParts;
+  /** Commands cross threads where they lie. */
+  readonly #commands = new SharedArena();
+  readonly #allocate = (size: number): Buffer => this.#commands.allocate(size);
   #replicas = new Map<string, Replica>();
   #listener: StateMachineListener | undefined;
   /** Own transactions on their way, in the order in which they were proposed. */
@@ -151,7 +155,8 @@ export class SqlStateMachine implements StateMachine {
       'captured a transaction of a database that was replaced',
     );
     replica.captured(transaction);
-    const ticket = proposer.propose(term, encodeFrames(database.name, pages));
+    const command = encodeFrames(database.name, pages, this.#allocate);
+    const ticket = proposer.propose(term, command);
     this.#proposed.push({ ticket, replica });
     if (channels.capture.hasSubscribers) {
       channels.capture.publish({ database: database.name, pages: pages.length });

@@ -70,6 +70,7 @@ export class MessageNetwork implements Network {
     return {
       start: () => driver.start(),
       request: (request) => ask(driver, request),
+      propose: (term, proposals) => driver.proposeAll(term, proposals),
       handedOut: () => {},
       applied: () => {},
       get leaseUntil() {

@@ -2,12 +2,15 @@ import type { DriverParts } from '../../src/raft/driver.ts';
 import type { Outbound } from '../../src/raft/events.ts';
 import type { Instant, ServerId } from '../../src/raft/types.ts';
 import type { RaftRequest } from '../../src/server/raft-consensus.ts';
+import type { RaftNode } from '../../src/server/raft-node.ts';
 import type { Host } from './host.ts';
 
 /** Raft in one process, whatever carries its messages. */
 export interface RaftProcess {
   start(): Promise<void>;
   request(request: RaftRequest): void;
+  /** See RaftNode. */
+  propose: RaftNode['propose'];
   readonly leaseUntil: Instant;
   /** See RaftNode. */
   handedOut(bytes: number): void;
