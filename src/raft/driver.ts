@@ -263,8 +263,9 @@ export class Driver implements TransportEvents {
       this.#lease = leaseUntil;
       onLease(leaseUntil, raft.term);
     }
-    const persisted = effects.persist === undefined ? undefined : this.#persist(effects.persist);
+    // Nothing in `send` depends on the disk of this server, and the way to the others is the longer one.
     for (const outbound of effects.send) transport.send(outbound);
+    const persisted = effects.persist === undefined ? undefined : this.#persist(effects.persist);
     if (effects.restore !== undefined) void this.#restore(effects.restore, persisted);
     effects.discard?.data.release();
     if (effects.apply.length > 0) {

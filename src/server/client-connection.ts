@@ -3,6 +3,7 @@ import type { Logger } from '../base/logger.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import type { Output } from '../gateway/output.ts';
 import type { Session } from '../gateway/session.ts';
+import { SocketWriter } from './direct-writes.ts';
 import { readNow } from './read-now.ts';
 import { readOrdinarily, readStatically } from './static-reads.ts';
 
@@ -18,8 +19,8 @@ export class ClientConnection implements Output {
   readonly #session: Session;
   readonly #adoptPeer: AdoptPeer;
   #listening = true;
-  #receivedAt = performance.now();
-  readonly #onDrain = (): void => this.#session.drained();
+  readonly #writer: SocketWriter;
+  #receivedCount = 0;
   readonly #onError: (error: Error) => void;
   readonly #onClose = (): void => this.#session.close();
 
@@ -28,13 +29,13 @@ export class ClientConnection implements Output {
     this.#adoptPeer = adoptPeer;
     this.#session = gateway.accept(this);
     const socket = readStatically(accepted, (bytes) => {
-      this.#receivedAt = performance.now();
+      this.#receivedCount++;
       this.#session.receive(bytes);
     });
     this.#socket = socket;
+    this.#writer = new SocketWriter(socket, () => this.#session.drained());
     // Resets and broken pipes are how clients leave; `close` follows.
     this.#onError = (error) => logger.debug({ err: error }, 'client connection failed');
-    socket.on('drain', this.#onDrain);
     socket.on('error', this.#onError);
     socket.on('close', this.#onClose);
   }
@@ -44,17 +45,17 @@ export class ClientConnection implements Output {
     return this.#socket;
   }
 
-  /** When something was last received, on the clock of `performance.now`. */
-  get receivedAt(): number {
-    return this.#receivedAt;
+  /** How often something was received. */
+  get receivedCount(): number {
+    return this.#receivedCount;
   }
 
   write(bytes: Uint8Array): void {
-    this.#socket.write(bytes);
+    this.#writer.write(bytes);
   }
 
   get bufferedBytes(): number {
-    return this.#socket.writableLength;
+    return this.#writer.bufferedBytes;
   }
 
   readNow(): Buffer | undefined {
@@ -80,7 +81,7 @@ export class ClientConnection implements Output {
   }
 
   becomePeer(id: bigint, address: string, rest: Buffer): void {
-    this.#socket.removeAllListeners('data').off('drain', this.#onDrain).off('close', this.#onClose);
+    this.#socket.removeAllListeners('data').removeAllListeners('drain').off('close', this.#onClose);
     const socket = readOrdinarily(this.#socket);
     // Until the new owner listens an error must not be one that nobody handles.
     socket.on('error', () => {});

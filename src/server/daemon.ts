@@ -71,6 +71,9 @@ export class Daemon {
   readonly #connections = new Set<ClientConnection>();
   readonly #stopping = new AbortController();
   readonly #startedAt = performance.now();
+  /** How often the connections had received something when it was last looked at, and since when it is so. */
+  #received = -1;
+  #receivedAt = 0;
   #control: { close(): void } | undefined;
 
   /**
@@ -285,9 +288,14 @@ export class Daemon {
     return true;
   }
 
+  /** Whether nothing was received, and nothing is under way, since QUIET_MS at least. */
   get #isQuiet(): boolean {
-    const latest = Math.max(...[...this.#connections].map(({ receivedAt }) => receivedAt));
-    return this.#gateway.busySessionCount === 0 && performance.now() - latest >= QUIET_MS;
+    let received = 0;
+    for (const connection of this.#connections) received += connection.receivedCount;
+    const now = performance.now();
+    if (received !== this.#received || this.#gateway.busySessionCount > 0) this.#receivedAt = now;
+    this.#received = received;
+    return now - this.#receivedAt >= QUIET_MS;
   }
 
   async #until(condition: () => boolean, deadline: number): Promise<void> {
