@@ -10,6 +10,7 @@ import type { Transition } from '../raft/events.ts';
 import { raftOptions } from '../raft/options.ts';
 import type { Engine } from '../sql/engine.ts';
 import { SqlStateMachine } from '../sql/state-machine.ts';
+import { warmUp } from '../sql/warm-up.ts';
 import type { Identity } from '../storage/app-files.ts';
 import { DataDirectory } from '../storage/directory.ts';
 import { type OpenedDisk, openDisk } from '../storage/open-disk.ts';
@@ -96,6 +97,7 @@ export class Daemon {
       });
       const createEngine = (): Engine => newEngine(store);
       const engine = createEngine();
+      warmUp(engine, store);
       const machine = new SqlStateMachine({
         clock: nodeClock,
         store,

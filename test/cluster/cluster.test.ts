@@ -2,8 +2,9 @@ import { PassThrough, Readable } from 'node:stream';
 import t from 'tap';
 import { run } from '../../src/cli/main.ts';
 import { numberSetting } from '../support/settings.ts';
+import { allWell } from './acknowledgements.ts';
 import { dumpHash } from './dump-hash.ts';
-import { allWell, Load } from './load.ts';
+import { Load } from './load.ts';
 import { ELECTION_TIMEOUT_MS, type Node, TestCluster, until } from './test-cluster.ts';
 
 /** FAILOVER_ROUNDS=10 is what is run by hand. */

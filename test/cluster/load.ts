@@ -1,20 +1,11 @@
 import { connect, type Database } from '../../src/client/database.ts';
-
-/** A write that was acknowledged. */
-interface Acknowledged {
-  readonly value: number;
-  readonly begunAt: number;
-  readonly endedAt: number;
-}
+import { Acknowledgements } from './acknowledgements.ts';
 
 /**
  * Clients that insert one row after the other, each row with a number of its own, and remember which were
  * acknowledged. The table has no unique index: a row that is written twice is there twice.
  */
-export class Load {
-  readonly acknowledged: Acknowledged[] = [];
-  /** Writes that failed, each with its error: they may have been executed or not. */
-  readonly failed: { readonly value: number; readonly error: Error }[] = [];
+export class Load extends Acknowledgements {
   readonly #databases: Database[];
   readonly #table: string;
   readonly #workers: Promise<void>[];
@@ -33,6 +24,7 @@ export class Load {
   }
 
   private constructor(databases: Database[], table: string) {
+    super();
     this.#databases = databases;
     this.#table = table;
     this.#workers = databases.map((database) => this.#work(database));
@@ -44,48 +36,10 @@ export class Load {
     await Promise.all(this.#workers);
   }
 
-  /** Resolves with the first write that begins from now on and is acknowledged. */
-  async next(): Promise<Acknowledged> {
-    const from = performance.now();
-    for (;;) {
-      const newest = this.acknowledged.at(-1);
-      if (newest !== undefined && newest.endedAt >= from) {
-        const found = this.acknowledged.find(({ begunAt }) => begunAt >= from);
-        if (found !== undefined) return found;
-      }
-      await new Promise((resolve) => setTimeout(resolve, 1));
-    }
-  }
-
-  /** Resolves when so many more writes are acknowledged. */
-  async more(count: number): Promise<void> {
-    const wanted = this.acknowledged.length + count;
-    while (this.acknowledged.length < wanted) await new Promise((go) => setTimeout(go, 1));
-  }
-
-  /** The longest time without any acknowledgement between two instants. */
-  longestPauseMs(from: number, to = performance.now()): number {
-    const ends = this.acknowledged.map(({ endedAt }) => endedAt);
-    const within = [from, ...ends.filter((at) => at >= from && at <= to), to].sort((a, b) => a - b);
-    let longest = 0;
-    for (const [i, at] of within.entries()) longest = Math.max(longest, at - (within[i - 1] ?? at));
-    return Math.round(longest);
-  }
-
-  /** What the table says about the writes: acknowledged rows that are missing, rows that are there twice. */
-  async check(): Promise<{ lost: number[]; doubled: number[]; invented: number[] }> {
+  /** See `compare`; the rows are read through the leader. */
+  async check(): Promise<ReturnType<Acknowledgements['compare']>> {
     const rows = await this.#databases[0]?.query(`SELECT value FROM ${this.#table}`).all();
-    const counts = new Map<number, number>();
-    for (const row of rows ?? []) {
-      const value = Number(row.value);
-      counts.set(value, (counts.get(value) ?? 0) + 1);
-    }
-    const known = new Set([...this.acknowledged, ...this.failed].map(({ value }) => value));
-    return {
-      lost: this.acknowledged.map(({ value }) => value).filter((value) => !counts.has(value)),
-      doubled: [...counts].filter(([, count]) => count > 1).map(([value]) => value),
-      invented: [...counts.keys()].filter((value) => !known.has(value)),
-    };
+    return this.compare((rows ?? []).map(({ value }) => Number(value)));
   }
 
   close(): void {
@@ -105,6 +59,3 @@ export class Load {
     }
   }
 }
-
-/** What `check` finds when all is well. */
-export const allWell = { lost: [], doubled: [], invented: [] };

@@ -3,8 +3,9 @@ import { Cluster } from '../../src/client/cluster.ts';
 import { Connection } from '../../src/client/connection.ts';
 import { connect } from '../../src/client/database.ts';
 import { Session } from '../../src/client/session.ts';
+import { allWell } from './acknowledgements.ts';
 import { dumpHash } from './dump-hash.ts';
-import { allWell, Load } from './load.ts';
+import { Load } from './load.ts';
 import { type Host, namespacesMissing, SeparateHosts } from './namespaces.ts';
 import { until } from './test-cluster.ts';
 
