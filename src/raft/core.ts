@@ -18,6 +18,8 @@ export interface Core {
   /** Current term and vote, durable or on the way to the disk. */
   vote: Vote;
   state: Follower | Candidate | Leader;
+  /** Since a leader was last heard another candidate was let go first. */
+  gaveWay: boolean;
   /** Known to be committed. */
   commitIndex: Index;
   /** Handed out to the machine. */
@@ -34,6 +36,8 @@ export interface Follower {
   readonly kind: 'follower';
   /** Who sent the newest AppendEntries of this term. */
   leader: Sender | undefined;
+  /** The connection on which the leader sends broke: it is named to nobody until it is heard again. */
+  suspected: boolean;
   /** When a leader was last heard: for T from then on nobody else gets our vote. */
   heardAt: Instant;
   /** The drawn election timeout: kept while a leader is heard, drawn anew with every change of state. */
@@ -52,6 +56,8 @@ export interface Candidate {
   readonly voteWrite: number;
   /** When the election has failed. */
   readonly electionAt: Instant;
+  /** How often voters were asked. */
+  asked: number;
   /** When those that have not granted are asked again. */
   askAgainAt: Instant;
 }
@@ -174,9 +180,13 @@ export function formerServer(core: Core, id: ServerId): Server | undefined {
 
 /** A random duration in [T, 2T) (Raft paper, section 5.2: "election timeouts are chosen randomly"). */
 export function drawElectionMs(core: Core): number {
+  return core.options.electionTimeoutMs * (1 + chance(core));
+}
+
+/** A random number in [0, 1). */
+export function chance(core: Core): number {
   const parts = 1 << 20;
-  const share = core.random.int(0, parts - 1) / parts;
-  return core.options.electionTimeoutMs * (1 + share);
+  return core.random.int(0, parts - 1) / parts;
 }
 
 /** Adopts term and vote; durable before anything that depends on them leaves. */
@@ -195,7 +205,14 @@ export function becomeFollower(core: Core, term: Term, leader: Sender | undefine
   // A higher term does not undo what was heard: the old leader's lease counts on our refusing votes until then.
   const before = core.state.kind === 'follower' ? core.state.heardAt : never;
   const heardAt = leader === undefined ? before : core.now;
-  core.state = { kind: 'follower', leader, heardAt, electionMs: 0, electionAt: core.now };
+  core.state = {
+    kind: 'follower',
+    leader,
+    suspected: false,
+    heardAt,
+    electionMs: 0,
+    electionAt: core.now,
+  };
   restartTimer(core);
 }
 

@@ -86,6 +86,8 @@ export function describeEvent(event: Event): string {
       return `snapshot ${event.whole ? 'shipped' : 'not shipped'} to ${event.to}`;
     case 'snapshotArriving':
       return `snapshot arriving from ${event.from.id} term=${event.term}`;
+    case 'disconnected':
+      return `disconnected ${event.peer}`;
     case 'unreachable':
       return `unreachable ${event.peer}`;
   }

@@ -149,6 +149,10 @@ export class Driver implements TransportEvents {
     this.#handle({ type: 'receive', from, message });
   }
 
+  disconnected(peer: ServerId): void {
+    this.#handle({ type: 'disconnected', peer });
+  }
+
   unreachable(peer: ServerId): void {
     this.#handle({ type: 'unreachable', peer });
   }

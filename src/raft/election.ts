@@ -3,11 +3,13 @@ import {
   becomeFollower,
   type Candidate,
   type Core,
+  chance,
   currentTerm,
   drawElectionMs,
   isSoleVoter,
   isVoter,
   mayCampaign,
+  never,
   restartTimer,
   setVote,
   voters,
@@ -15,7 +17,7 @@ import {
 import type { Sender } from './events.ts';
 import type { RequestVote, RequestVoteResult, TimeoutNow } from './messages.ts';
 import { majority } from './quorum.ts';
-import type { Index, Term } from './types.ts';
+import type { Index, ServerId, Term } from './types.ts';
 
 /** The time of a follower or candidate passes: silence of the leader starts an election. */
 export function tickElection(core: Core): void {
@@ -25,9 +27,23 @@ export function tickElection(core: Core): void {
     if (mayCampaign(core)) startPreVote(core);
     else becomeFollower(core, currentTerm(core), undefined);
   } else if (state.kind !== 'follower' && core.now >= state.askAgainAt) {
-    state.askAgainAt = after(core.now, core.options.heartbeatMs);
     ask(core, state);
   }
+}
+
+/**
+ * The leader's process may be gone: the election begins as soon as leases allow, T after it was last heard, and not at a
+ * random instant of [T, 2T). The voters follow each other in the order of their ids instead, a heartbeat apart, so that
+ * they do not split the votes. A leader that only lost a connection is heard long before that.
+ */
+export function suspectLeader(core: Core, peer: ServerId): void {
+  const { options, state } = core;
+  if (state.kind !== 'follower' || state.leader?.id !== peer || state.suspected) return;
+  state.suspected = true;
+  if (!mayCampaign(core)) return;
+  const before = voters(core).filter(({ id }) => id < options.id && id !== peer);
+  const spreadMs = (before.length + chance(core) / 2) * options.heartbeatMs;
+  state.electionAt = after(state.heardAt, options.electionTimeoutMs + spreadMs);
 }
 
 /**
@@ -46,10 +62,20 @@ export function startPreVote(core: Core): void {
     disruptLeader: false,
     voteWrite: 0,
     electionAt: after(core.now, drawElectionMs(core)),
-    askAgainAt: after(core.now, core.options.heartbeatMs),
+    asked: 0,
+    askAgainAt: core.now,
   };
   core.state = candidate;
   ask(core, candidate);
+}
+
+/**
+ * Voters refuse a pre-vote until T after they heard the leader, which may have been a heartbeat later than we did: so long
+ * they are asked again soon.
+ */
+function askAgainMs(core: Core, { asked, kind }: Candidate): number {
+  const { heartbeatMs } = core.options;
+  return kind === 'preCandidate' && asked <= 4 ? heartbeatMs / 4 : heartbeatMs;
 }
 
 /** Starts a new term and votes for itself (Raft paper, section 5.2). */
@@ -63,7 +89,8 @@ export function startElection(core: Core, disruptLeader: boolean): void {
     disruptLeader,
     voteWrite: core.outbox.nextWrite,
     electionAt: after(core.now, drawElectionMs(core)),
-    askAgainAt: after(core.now, core.options.heartbeatMs),
+    asked: 0,
+    askAgainAt: core.now,
   };
   core.state = candidate;
   ask(core, candidate);
@@ -84,6 +111,8 @@ function hasMajority(core: Core, candidate: Candidate): boolean {
 }
 
 function ask(core: Core, candidate: Candidate): void {
+  candidate.asked++;
+  candidate.askAgainAt = after(core.now, askAgainMs(core, candidate));
   const { log, options, outbox } = core;
   const message: RequestVote = {
     kind: 'requestVote',
@@ -117,6 +146,7 @@ export function onRequestVote(core: Core, from: Sender, message: RequestVote): v
   if (message.preVote) {
     const granted = message.term >= currentTerm(core) && isUpToDate(core, message);
     answer(core, from, message, granted);
+    if (granted) giveWay(core, message);
     return;
   }
   if (message.term > currentTerm(core)) becomeFollower(core, message.term, undefined);
@@ -131,6 +161,27 @@ export function onRequestVote(core: Core, from: Sender, message: RequestVote): v
     restartTimer(core);
   }
   answer(core, from, message, granted);
+}
+
+/**
+ * Two that ask each other would both be granted, start the same term and split its votes: the one whose log ends
+ * earlier, or whose id is higher, asks again later. Once, since the other may be one that hears no answers.
+ */
+function giveWay(core: Core, other: RequestVote): void {
+  const { log, options } = core;
+  if (core.state.kind !== 'preCandidate' || core.gaveWay) return;
+  const level = other.lastIndex === log.lastIndex && other.lastTerm === log.lastTerm;
+  if (level && other.candidate > options.id) return;
+  core.gaveWay = true;
+  const delayMs = (2 + chance(core)) * options.heartbeatMs;
+  core.state = {
+    kind: 'follower',
+    leader: undefined,
+    suspected: false,
+    heardAt: never,
+    electionMs: delayMs,
+    electionAt: after(core.now, delayMs),
+  };
 }
 
 /** Leads, or heard a leader less than T ago. */

@@ -44,6 +44,8 @@ export type Event =
   | { readonly type: 'snapshotShipped'; readonly to: ServerId; readonly whole: boolean }
   /** Bytes of a snapshot are coming in: the leader is alive although its heartbeats wait behind them. */
   | { readonly type: 'snapshotArriving'; readonly from: Sender; readonly term: Term }
+  /** The connection on which this peer sends broke: its process may be gone, and it says nothing until it dials anew. */
+  | { readonly type: 'disconnected'; readonly peer: ServerId }
   /** The link to this peer broke: messages sent since the last answer may be lost. */
   | { readonly type: 'unreachable'; readonly peer: ServerId };
 

@@ -61,6 +61,7 @@ function isConfiguration(entry: Entry): boolean {
 
 /** Acknowledges the leader of `term`. */
 export function follow(core: Core, leader: Sender, term: Term): void {
+  core.gaveWay = false;
   const { state } = core;
   if (term > currentTerm(core) || state.kind !== 'follower') {
     becomeFollower(core, term, leader);
@@ -68,6 +69,7 @@ export function follow(core: Core, leader: Sender, term: Term): void {
   }
   const known = state.leader;
   if (known?.id !== leader.id || known.address !== leader.address) state.leader = leader;
+  state.suspected = false;
   state.heardAt = core.now;
   state.electionAt = after(core.now, state.electionMs);
 }

@@ -55,6 +55,8 @@ export interface Transport {
 /** What the transport reports back to the driver. */
 export interface TransportEvents {
   received(from: Sender, message: PeerMessage): void;
+  /** What this peer sent has all been received, and it sends nothing until it dials anew. */
+  disconnected(peer: Sender['id']): void;
   unreachable(peer: Sender['id']): void;
   snapshotArriving(from: Sender, term: Term): void;
 }

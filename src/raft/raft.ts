@@ -15,6 +15,7 @@ import {
   onRequestVote,
   onRequestVoteResult,
   onTimeoutNow,
+  suspectLeader,
   tickElection,
 } from './election.ts';
 import type { Effects, Event, Sender, Transition } from './events.ts';
@@ -76,7 +77,15 @@ export class Raft {
       outbox: new Outbox(),
       now,
       vote,
-      state: { kind: 'follower', leader: undefined, heardAt, electionMs: 0, electionAt: now },
+      state: {
+        kind: 'follower',
+        leader: undefined,
+        suspected: false,
+        heardAt,
+        electionMs: 0,
+        electionAt: now,
+      },
+      gaveWay: false,
       commitIndex: log.snapshotIndex,
       appliedIndex: log.snapshotIndex,
       unappliedBytes: bytesBehind(start.entries, log.snapshotIndex),
@@ -180,6 +189,9 @@ function handle(core: Core, event: Event): void {
     case 'snapshotArriving':
       onSnapshotArriving(core, event.from, event.term);
       return;
+    case 'disconnected':
+      suspectLeader(core, event.peer);
+      return;
     case 'unreachable':
       if (core.state.kind === 'leader') core.state.progress.get(event.peer)?.becomeUnreachable();
       return;
@@ -273,7 +285,7 @@ function transitionOf(core: Core): Transition {
 function leaderOf(core: Core): Sender | undefined {
   const { state } = core;
   if (state.kind === 'leader') return state.self;
-  const sender = state.kind === 'follower' ? state.leader : undefined;
+  const sender = state.kind === 'follower' && !state.suspected ? state.leader : undefined;
   const member = sender && findServer(core, sender.id);
   return member === undefined ? sender : { id: member.id, address: member.address };
 }

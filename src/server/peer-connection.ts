@@ -14,7 +14,7 @@ export interface ConnectionParts {
   readonly limits: PeerLimits;
   readonly clock: Clock;
   readonly store: Pick<RaftStore, 'receiveSnapshot'>;
-  readonly events: Omit<TransportEvents, 'unreachable'>;
+  readonly events: Omit<TransportEvents, 'unreachable' | 'disconnected'>;
 }
 
 /** Raft need not hear more often than this that a snapshot is still arriving. */

@@ -118,8 +118,10 @@ export class Peers implements Transport {
     }
     if (!this.#members.has(id)) this.#makeRoomForStranger();
     const connection = new PeerConnection(stream, sender, this.#connectionParts(), (error) => {
-      if (this.#inbound.get(id) === connection) this.#inbound.delete(id);
+      const wasNewest = this.#inbound.get(id) === connection;
+      if (wasNewest) this.#inbound.delete(id);
       if (error !== undefined) this.#warn(sender, error, 'closed the connection of a peer');
+      if (wasNewest) this.#parts.events.disconnected(id);
     });
     this.#inbound.set(id, connection);
     connection.start(leftover, this.#paused);

@@ -86,6 +86,7 @@ export class RaftNode {
       store,
       events: {
         received: (from, message) => this.#driver.received(from, message),
+        disconnected: (peer) => this.#driver.disconnected(peer),
         unreachable: (peer) => this.#driver.unreachable(peer),
         snapshotArriving: (from, term) => this.#driver.snapshotArriving(from, term),
       },

@@ -1,18 +1,15 @@
 /**
  * How long writes stop when the leader is killed: this server beside C nodes, three of each, with the same latency
- * setting. Run by hand on a calm machine:
+ * setting, under load from go-dqlite. Run by hand on a calm machine:
  *
- *   npx tsx test/cluster/failover-comparison.ts          ROUNDS=10 LATENCY_MS=50
+ *   npx tsx test/cluster/failover-comparison.ts          ROUNDS=10 LATENCY_MS=50 CLIENTS=4
  *
- * One client writes without a pause and asks every server for the leader every few milliseconds, the same for both. A round is
- * from kill -9 to the next acknowledged write.
+ * A round is from kill -9 to the next acknowledged write. At the end every acknowledged row must be there, once.
  */
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Cluster, leaderKnownBy } from '../../src/client/cluster.ts';
-import { Connection } from '../../src/client/connection.ts';
-import { Session } from '../../src/client/session.ts';
+import { Cluster } from '../../src/client/cluster.ts';
 import { cNodeCommand, cNodeMissing } from '../interop/c-node.ts';
 import { line } from '../load/print.ts';
 import { daemonCommand } from '../support/daemon.ts';
@@ -23,10 +20,11 @@ import {
   startServer,
 } from '../support/server-process.ts';
 import { numberSetting } from '../support/settings.ts';
+import { GoLoad, goLoadMissing } from './go-load.ts';
 
 const rounds = numberSetting('ROUNDS', 10);
 const latencyMs = numberSetting('LATENCY_MS', 50);
-const ASK_TIMEOUT_MS = 200;
+const clients = numberSetting('CLIENTS', 4);
 
 type CommandOf = (id: number, port: number, directory: string) => ServerCommand;
 
@@ -44,19 +42,22 @@ const kinds: Readonly<Record<string, CommandOf>> = {
     cNodeCommand({ id, port, directory, options: [`latency=${latencyMs}`] }),
 };
 
-let session: Session | undefined;
-
-const missing = cNodeMissing();
-if (missing !== undefined) line('no C node', missing);
+const missing = goLoadMissing();
+if (missing !== undefined) throw new Error(missing);
 line(
   'election timeout',
   `${15 * latencyMs} ms; ${rounds} rounds each, ms from kill -9 to the next acknowledged write`,
 );
 for (const [name, commandOf] of Object.entries(kinds)) {
-  if (name === 'C node' && missing !== undefined) continue;
-  const pauses = (await measure(commandOf)).sort((a, b) => a - b);
-  const median = pauses[Math.floor(pauses.length / 2)];
-  line(name, `min ${pauses[0]}, median ${median}, max ${pauses.at(-1)}   (${pauses.join(' ')})`);
+  const why = name === 'C node' ? cNodeMissing() : undefined;
+  if (why !== undefined) {
+    line(name, why);
+    continue;
+  }
+  const pauses = await measure(commandOf);
+  const sorted = [...pauses].sort((a, b) => a - b);
+  const median = sorted[Math.floor(sorted.length / 2)];
+  line(name, `min ${sorted[0]}, median ${median}, max ${sorted.at(-1)}   (${pauses.join(' ')})`);
 }
 
 async function measure(commandOf: CommandOf): Promise<number[]> {
@@ -72,26 +73,37 @@ async function measure(commandOf: CommandOf): Promise<number[]> {
       servers.push(await startServer(command));
       if (id > 1) await addVoter(servers, id);
     }
-    const addresses = servers.map(({ address }) => address);
-    await write(addresses, 'CREATE TABLE IF NOT EXISTS t (v)');
-    const pauses: number[] = [];
-    for (let round = 0; round < rounds; round++) {
-      for (let i = 0; i < 20; i++) await write(addresses, 'INSERT INTO t VALUES (1)');
-      const leader = await leaderOf(addresses);
-      const at = addresses.indexOf(leader);
-      const killedAt = performance.now();
-      await servers[at]?.kill();
-      await write(addresses, 'INSERT INTO t VALUES (2)');
-      pauses.push(Math.round(performance.now() - killedAt));
-      servers[at] = await startServer(commands[at] as ServerCommand);
-      // The next round begins with three servers that follow one leader.
-      await new Promise((resolve) => setTimeout(resolve, 30 * latencyMs));
-    }
-    return pauses;
+    return await kill(commands, servers);
   } finally {
     for (const server of servers) await server.kill();
     await rm(base, { recursive: true, force: true });
   }
+}
+
+async function kill(commands: readonly ServerCommand[], servers: ServerProcess[]) {
+  const addresses = servers.map(({ address }) => address);
+  const load = await GoLoad.start(addresses, { clients });
+  const pauses: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    await load.more(100);
+    const at = addresses.indexOf(await new Cluster(addresses).leader());
+    const killedAt = performance.now();
+    await servers[at]?.kill();
+    await load.more(100);
+    pauses.push(load.longestPauseMs(killedAt));
+    servers[at] = await startServer(commands[at] as ServerCommand);
+    // The next round begins with three servers that follow one leader.
+    await new Promise((resolve) => setTimeout(resolve, 30 * latencyMs));
+  }
+  await load.stop();
+  const { lost, doubled } = await load.check();
+  const { acknowledged, failed } = load;
+  line(
+    '',
+    `${acknowledged.length} acknowledged, ${lost.length} lost, ${doubled.length} doubled, ${failed.length} failed`,
+  );
+  for (const { error } of failed) line('failed', error.message);
+  return pauses;
 }
 
 async function addVoter(servers: readonly ServerProcess[], id: number): Promise<void> {
@@ -102,36 +114,5 @@ async function addVoter(servers: readonly ServerProcess[], id: number): Promise<
     if (members.find((member) => member.id === BigInt(id))?.role === 'voter') return;
     // The roles of this server may be changing by themselves.
     await cluster.assign(BigInt(id), 'voter').catch(() => undefined);
-  }
-}
-
-/** The first server that says it leads. */
-async function leaderOf(addresses: readonly string[]): Promise<string> {
-  for (;;) {
-    const answers = await Promise.all(
-      addresses.map((address) =>
-        leaderKnownBy(address, AbortSignal.timeout(ASK_TIMEOUT_MS)).catch(() => undefined),
-      ),
-    );
-    const leads = addresses.find((address, i) => answers[i]?.address === address);
-    if (leads !== undefined) return leads;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-/** Tries until it is acknowledged. */
-async function write(addresses: readonly string[], sql: string): Promise<void> {
-  for (;;) {
-    const signal = AbortSignal.timeout(2000);
-    try {
-      if (session?.usable !== true || !addresses.includes(session.connection.address)) {
-        const leader = await leaderOf(addresses);
-        session = await Session.open(await Connection.open(leader, signal), 'app', signal);
-      }
-      await session.exec(sql, [], signal);
-      return;
-    } catch {
-      session?.close();
-    }
   }
 }

@@ -261,6 +261,7 @@ export class World implements Surroundings {
       case 8:
         for (const other of servers) {
           if (this.#chance(30)) this.#step(server, { type: 'unreachable', peer: other.id });
+          if (this.#chance(30)) this.#step(server, { type: 'disconnected', peer: other.id });
         }
         break;
       default:
@@ -279,6 +280,9 @@ export class World implements Surroundings {
     if (server.raft === undefined) return;
     this.#log(`${server.id} crashes`);
     server.crash(this.#random.int(0, server.writes.length));
+    for (const other of this.#servers.values()) {
+      if (this.#chance(80)) this.#step(other, { type: 'disconnected', peer: server.id });
+    }
     const downMs = this.#chance(50) ? this.#random.int(0, 10) : this.#random.int(0, 2 * timeoutMs);
     this.#agenda.later(downMs, () => {
       if (server.raft === undefined) this.#start(server);

@@ -85,6 +85,9 @@ export class ScriptedCluster implements Surroundings {
     unreachable: ({ args }) => {
       this.#step(this.#server(args[0]), { type: 'unreachable', peer: id(Number(args[1])) });
     },
+    disconnected: ({ args }) => {
+      this.#step(this.#server(args[0]), { type: 'disconnected', peer: id(Number(args[1])) });
+    },
     receive: ({ args, options }) => this.#receive(this.#server(args[0]), args[1] ?? '', options),
     deliver: (directive) => this.#deliver(this.#take(directive)),
     drop: (directive) => {

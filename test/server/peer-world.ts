@@ -59,6 +59,7 @@ export interface World {
   readonly clock: TestClock;
   readonly received: { from: bigint; message: PeerMessage }[];
   readonly unreachable: bigint[];
+  readonly disconnected: bigint[];
   readonly arriving: number[];
   readonly warnings: string[];
   readonly stored: { meta: SnapshotMeta; bytes: Buffer }[];
@@ -76,6 +77,7 @@ export function worldFor(
     clock,
     received: [] as World['received'],
     unreachable: [] as bigint[],
+    disconnected: [] as bigint[],
     arriving: [] as number[],
     warnings: [] as string[],
     stored: [] as World['stored'],
@@ -101,6 +103,7 @@ export function worldFor(
     },
     events: {
       received: (from, message) => void world.received.push({ from: from.id, message }),
+      disconnected: (peer) => void world.disconnected.push(peer),
       unreachable: (peer) => void world.unreachable.push(peer),
       snapshotArriving: (_from, term) => void world.arriving.push(term),
     },

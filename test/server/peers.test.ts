@@ -185,6 +185,12 @@ t.test('a newer connection of the same server replaces the older', async (t) => 
   await until(() => world.received.length === 1);
   t.ok(older.destroyed);
   t.notOk(newer.destroyed);
+  t.same(world.disconnected, [], 'it is still there');
+  newer.write(encoded(result(2)));
+  newer.end();
+  await until(() => world.disconnected.length === 1);
+  t.equal(world.received.length, 2, 'what it sent before comes first');
+  t.same(world.disconnected, [2n]);
 });
 
 t.test('servers that are not members are let in up to a limit, members always', async (t) => {
