@@ -3,7 +3,10 @@ import type { ServerId } from './types.ts';
 /** Everything about Raft that can be set. Times are evaluated on the monotonic clock. */
 export interface RaftOptions {
   readonly id: ServerId;
-  /** T: the shortest silence of the leader after which an election may start; draws are from [T, 2T). */
+  /**
+   * T: the shortest silence of the leader after which an election may start. Draws are from [T, 2T), unless the leader's
+   * process is known to be gone (election.ts, `suspectLeader`).
+   */
   readonly electionTimeoutMs: number;
   /** How often a leader is heard when there is nothing to say. */
   readonly heartbeatMs: number;
