@@ -1,4 +1,5 @@
 /** `npm run bench`: dqlited beside C dqlite. bench/README.md explains it; --help lists the options. */
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, totalmem } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -157,12 +158,20 @@ function tell(sample: Sample): void {
 
 function machine(): Record<string, unknown> {
   return {
+    commit: commit(),
     processors: cpus().length,
     model: cpus()[0]?.model,
     memoryBytes: totalmem(),
     kernel: release(),
     node: process.version,
   };
+}
+
+/** The commit that was measured; undefined outside a checkout. */
+function commit(): string | undefined {
+  const args = ['describe', '--always', '--dirty'];
+  const { status, stdout } = spawnSync('git', args, { cwd: import.meta.dirname, encoding: 'utf8' });
+  return status === 0 ? stdout.trim() : undefined;
 }
 
 /** Rounds of later files are counted on. */
