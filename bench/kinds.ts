@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { cNodeCommand, cNodeMissing } from '../test/interop/c-node.ts';
+import { cLibraryVersion, cNodeCommand, cNodeMissing } from '../test/interop/c-node.ts';
 import { daemonCommand } from '../test/support/daemon.ts';
 import type { ServerCommand } from '../test/support/server-process.ts';
 
@@ -20,21 +20,27 @@ export interface Kind {
   readonly commandOf: (place: Place) => ServerCommand;
 }
 
-/** Our daemon. With `profileDirectory`, each thread of each server leaves a profile there when it ends. */
-export function ourKind(profileDirectory?: string): Kind {
+/** What may differ from our daemon as it is. */
+export interface OurOptions {
+  /** Each thread of each server leaves a profile below this directory when it ends. */
+  readonly profile?: string | undefined;
+  /** Another checkout to run, instead of this one. */
+  readonly checkout?: string | undefined;
+}
+
+/** Our daemon. */
+export function ourKind({ profile, checkout }: OurOptions): Kind {
   return {
     name: 'dqlited',
     isOurs: true,
     commandOf({ first, ...place }) {
       const flags = first === undefined ? [] : ['--join', first];
       const command = daemonCommand({ ...place, flags });
-      if (profileDirectory === undefined) return command;
-      const profile = ['--cpu-prof', `--cpu-prof-dir=${join(profileDirectory, String(place.id))}`];
-      return {
-        ...command,
-        command: process.execPath,
-        args: [...profile, command.command, ...command.args],
-      };
+      const program = checkout === undefined ? command.command : join(checkout, 'bin/dqlited');
+      if (profile === undefined) return { ...command, command: program };
+      const profiling = ['--cpu-prof', `--cpu-prof-dir=${join(profile, String(place.id))}`];
+      const args = [...profiling, program, ...command.args];
+      return { ...command, command: process.execPath, args };
     },
   };
 }
@@ -47,7 +53,7 @@ export function cKind(folder?: string): Kind {
   const missing = cNodeMissing();
   if (missing !== undefined) throw new Error(missing);
   return {
-    name: folder === undefined ? 'C (system)' : `C (${folder})`,
+    name: `C ${cLibraryVersion(folder)}`,
     isOurs: false,
     commandOf({ first: _, ...place }) {
       const command = cNodeCommand(place);

@@ -26,6 +26,7 @@ interface Options {
   readonly directory: string;
   readonly syncDelayMs: number;
   readonly networkDelayMs: number;
+  readonly checkout?: string;
   readonly profile?: string;
   readonly json: string;
   readonly svg: string;
@@ -67,6 +68,7 @@ const program = new Command('npm run bench --')
   .option('--ours-only', 'without C servers')
   .option('--c-only', 'without ours')
   .option('--c-library <dir>', 'also C servers with the libdqlite.so.0 in DIR', collect, [])
+  .option('--checkout <dir>', 'our servers are those of another checkout')
   .option('--directory <dir>', 'where data directories are made: on a real disk', results)
   .option('--sync-delay-ms <ms>', 'what a flush of the disk takes longer (root)', positive, 0)
   .option(
@@ -119,7 +121,7 @@ async function measure(options: Options): Promise<Results> {
   const names = kinds.map(({ name }) => name);
   return {
     date: new Date().toISOString(),
-    machine: machine(),
+    machine: machine(resolve(options.checkout ?? import.meta.dirname)),
     conditions,
     seconds,
     kinds: names,
@@ -128,7 +130,12 @@ async function measure(options: Options): Promise<Results> {
 }
 
 function kindsOf(options: Options): Kind[] {
-  const ours = options.cOnly ? [] : [ourKind(options.profile && resolve(options.profile))];
+  const { profile, checkout } = options;
+  const own = {
+    profile: profile && resolve(profile),
+    checkout: checkout && resolve(checkout),
+  };
+  const ours = options.cOnly ? [] : [ourKind(own)];
   if (options.oursOnly) return ours;
   return [...ours, cKind(), ...options.cLibrary.map((folder) => cKind(resolve(folder)))];
 }
@@ -156,9 +163,9 @@ function tell(sample: Sample): void {
   );
 }
 
-function machine(): Record<string, unknown> {
+function machine(checkout: string): Record<string, unknown> {
   return {
-    commit: commit(),
+    commit: commit(checkout),
     processors: cpus().length,
     model: cpus()[0]?.model,
     memoryBytes: totalmem(),
@@ -168,9 +175,9 @@ function machine(): Record<string, unknown> {
 }
 
 /** The commit that was measured; undefined outside a checkout. */
-function commit(): string | undefined {
+function commit(checkout: string): string | undefined {
   const args = ['describe', '--always', '--dirty'];
-  const { status, stdout } = spawnSync('git', args, { cwd: import.meta.dirname, encoding: 'utf8' });
+  const { status, stdout } = spawnSync('git', args, { cwd: checkout, encoding: 'utf8' });
   return status === 0 ? stdout.trim() : undefined;
 }
 

@@ -35,6 +35,18 @@ export function cNodeMissing(): string | undefined {
   }
 }
 
+/**
+ * The version of the C library, `1.18.6`: the shared library in `folder` says it itself. For that of the system
+ * pkg-config is asked, since the 1.11.1 of Debian says that it is 1.10.0.
+ */
+export function cLibraryVersion(folder?: string): string {
+  const [command, args, env] =
+    folder === undefined
+      ? (['pkg-config', ['--modversion', 'dqlite'], undefined] as const)
+      : ([binary, ['--version'], { LD_LIBRARY_PATH: folder }] as const);
+  return execFileSync(command, args, { env, encoding: 'utf8' }).trim();
+}
+
 /** How the C node is run. */
 export function cNodeCommand(options: CNodeOptions & { readonly port: number }): ServerCommand {
   const { id, port, directory, host = '127.0.0.1' } = options;

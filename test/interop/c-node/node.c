@@ -2,7 +2,7 @@
  * A server made of the C library as it is, for comparison: node ID HOST:PORT DIRECTORY [threshold=N] [trailing=N] [latency=MS]
  *
  * Options are those of dqlite_node_set_snapshot_params (entries) and dqlite_node_set_network_latency_ms. Prints "ready"
- * when it serves. SIGTERM stops it in order, exit code 0.
+ * when it serves. SIGTERM stops it in order, exit code 0. node --version prints the version of the library.
  */
 #include <arpa/inet.h>
 #include <dqlite.h>
@@ -43,6 +43,11 @@ static int failed(const char *step, int code, dqlite_node *node)
 int main(int argc, char **argv)
 {
 	unsigned threshold = 0, trailing = 0, latency = 0;
+	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+		int version = dqlite_version_number();
+		printf("%d.%d.%d\n", version / 10000, version / 100 % 100, version % 100);
+		return 0;
+	}
 	if (argc < 4) return 2;
 	for (int i = 4; i < argc; i++) {
 		if (sscanf(argv[i], "threshold=%u", &threshold) == 1) continue;
