@@ -9,6 +9,9 @@ export declare function maxInFlight(): number;
 /** Why io_uring cannot be used here, or null when it can. Tries it; kernel versions say little. */
 export declare function ioUringObstacle(): string | null;
 
+/** The checksum of the log (src/storage/crc.ts), continuing from `previous`. */
+export declare function crc(bytes: Uint8Array, previous: number): number;
+
 /**
  * Page-aligned zeroed memory of `sizeBytes`, unmapped when it is collected. Mark it untransferable: a transfer
  * would detach it while the kernel writes from it.

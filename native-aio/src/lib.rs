@@ -2,6 +2,7 @@
 //! it, on one thread of our own where it does not. See README.md.
 
 mod arena;
+mod crc;
 mod engine;
 mod request;
 mod ring;
@@ -45,6 +46,17 @@ pub fn io_uring_obstacle() -> Option<String> {
         return Some("this process has no libuv".into());
     }
     ring::Ring::new(4).err().map(|error| error.to_string())
+}
+
+/// The checksum of the log (src/storage/crc.ts), continuing from `previous`.
+#[napi]
+pub fn crc(env: Env, #[napi(ts_arg_type = "Uint8Array")] bytes: Unknown, previous: u32) -> Result<u32> {
+    let (data, length) = typed_array(env.raw(), bytes.raw(), sys::TypedarrayType::uint8_array)?;
+    if length == 0 {
+        return Ok(previous);
+    }
+    // SAFETY: JavaScript, which owns the bytes, does not run meanwhile.
+    Ok(crc::crc(unsafe { std::slice::from_raw_parts(data, length) }, previous))
 }
 
 /// Page-aligned zeroed memory of `sizeBytes`, unmapped when it is collected. Mark it untransferable: a transfer

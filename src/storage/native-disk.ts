@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
 import { markAsUntransferable } from 'node:worker_threads';
+import { crc } from './crc.ts';
 import { needsFlush } from './device-cache.ts';
 import type { Disk, LogFile, ReadableFile, WritableFile } from './disk.ts';
 import { blockBytes } from './disk.ts';
@@ -42,6 +43,10 @@ export class NativeDisk implements Disk {
       this.#waiting[ticket] = settle;
     });
   }
+
+  /** A call into the addon costs as much as a few hundred bytes. */
+  readonly crc = (bytes: Uint8Array, previous = 0): number =>
+    bytes.length < 256 ? crc(bytes, previous) : this.#addon.crc(bytes, previous);
 
   allocate(sizeBytes: number): Buffer {
     const arena = this.#addon.allocateArena(Math.ceil(sizeBytes / blockBytes) * blockBytes);

@@ -1,11 +1,11 @@
 import { assert } from '../base/assert.ts';
 import type { Entry } from '../raft/types.ts';
+import { crc } from './crc.ts';
 import { blockBytes, type Disk, type LogFile } from './disk.ts';
 import {
   batchBytes,
-  batchHeaderBytes,
+  batchHeadersBytes,
   encodeBatchHeader,
-  entryHeaderBytes,
   segmentFormat,
   segmentHeaderBytes,
 } from './segment.ts';
@@ -34,6 +34,7 @@ interface Current {
 export class SegmentWriter {
   readonly #disk: Disk;
   readonly #space: Space;
+  readonly #crc: (bytes: Uint8Array, previous: number) => number;
   /** Starts with the bytes of the last, partial block. Made when the first segment begins. */
   #buffer: Buffer = Buffer.alloc(0);
   /** How many bytes of the buffer are filled. */
@@ -43,6 +44,7 @@ export class SegmentWriter {
   constructor(disk: Disk, space: Space) {
     this.#disk = disk;
     this.#space = space;
+    this.#crc = disk.crc ?? crc;
   }
 
   /** Whether a batch of this size can go to the segment that is being written. */
@@ -68,13 +70,32 @@ export class SegmentWriter {
   }
 
   /** Writes one batch behind the last, there must be room for it. */
-  async append(entries: readonly Entry[]): Promise<void> {
+  append(entries: readonly Entry[]): Promise<void> {
     const current = this.#current;
     const size = batchBytes(entries);
-    const headerBytes = batchHeaderBytes + entries.length * entryHeaderBytes;
     assert(current !== undefined && leavesValidRest(current, size), 'no room for this batch');
-    assert(headerBytes <= batchBytesLimit, 'too many entries for one batch');
-    this.#filled += encodeBatchHeader(entries, this.#buffer.subarray(this.#filled));
+    assert(batchHeadersBytes(entries) <= batchBytesLimit, 'too many entries for one batch');
+    return this.#filled + size <= this.#buffer.length
+      ? this.#appendInOne(entries, current, size)
+      : this.#appendInParts(entries, current, size);
+  }
+
+  async #appendInOne(entries: readonly Entry[], current: Current, size: number): Promise<void> {
+    const start = this.#filled;
+    const dataStart = start + batchHeadersBytes(entries);
+    this.#filled = dataStart;
+    for (const { data } of entries) this.#filled += data.copy(this.#buffer, this.#filled);
+    const dataCrc = this.#crc(this.#buffer.subarray(dataStart, this.#filled), 0);
+    encodeBatchHeader(entries, dataCrc, this.#buffer.subarray(start));
+    await this.#writeFilled(current, floorToBlock(current.usedBytes));
+    current.usedBytes += size;
+    this.#keepLastBlock();
+  }
+
+  /** A batch of one entry that is larger than the buffer. */
+  async #appendInParts(entries: readonly Entry[], current: Current, size: number): Promise<void> {
+    const dataCrc = entries.reduce((sum, { data }) => this.#crc(data, sum), 0);
+    this.#filled += encodeBatchHeader(entries, dataCrc, this.#buffer.subarray(this.#filled));
     let fileOffset = floorToBlock(current.usedBytes);
     for (const { data } of entries) {
       for (let from = 0; from < data.length; ) {
@@ -88,11 +109,16 @@ export class SegmentWriter {
         this.#filled += copied;
       }
     }
-    const end = ceilToBlock(this.#filled);
-    this.#buffer.fill(0, this.#filled, end);
-    await this.#write(current.file, this.#buffer.subarray(0, end), fileOffset);
+    await this.#writeFilled(current, fileOffset);
     current.usedBytes += size;
     this.#keepLastBlock();
+  }
+
+  /** What is in the buffer, to the end of its last block. */
+  #writeFilled(current: Current, fileOffset: number): Promise<void> {
+    const end = ceilToBlock(this.#filled);
+    this.#buffer.fill(0, this.#filled, end);
+    return this.#write(current.file, this.#buffer.subarray(0, end), fileOffset);
   }
 
   /** Ends the present segment, which is then as long as its batches need; undefined when there is none. */

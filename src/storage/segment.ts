@@ -48,23 +48,30 @@ export function batchBytes(entries: readonly Entry[]): number {
   return size;
 }
 
+/** What the header of a batch takes. */
+export function batchHeadersBytes(entries: readonly Entry[]): number {
+  return batchHeaderBytes + entries.length * entryHeaderBytes;
+}
+
 /**
  * Writes the header of a batch, checksums included, at the start of `target`; returns its length. The data of
- * the entries belongs directly behind it.
+ * the entries, which has the checksum `dataCrc`, belongs directly behind it.
  */
-export function encodeBatchHeader(entries: readonly Entry[], target: Buffer): number {
+export function encodeBatchHeader(
+  entries: readonly Entry[],
+  dataCrc: number,
+  target: Buffer,
+): number {
   let at = 8;
   target.writeUInt32LE(entries.length, at);
   target.writeUInt32LE(0, at + 4);
   at += 8;
-  let dataCrc = 0;
   for (const entry of entries) {
     target.writeUInt32LE(entry.term % 2 ** 32, at);
     target.writeUInt32LE(Math.floor(entry.term / 2 ** 32), at + 4);
     target.writeUInt32LE(typeNumbers[entry.type], at + 8);
     target.writeUInt32LE(entry.data.length, at + 12);
     at += entryHeaderBytes;
-    dataCrc = crc(entry.data, dataCrc);
   }
   target.writeUInt32LE(crc(target.subarray(8, at)), 0);
   target.writeUInt32LE(dataCrc, 4);
@@ -74,8 +81,9 @@ export function encodeBatchHeader(entries: readonly Entry[], target: Buffer): nu
 /** A whole batch as one buffer. */
 export function encodeBatch(entries: readonly Entry[]): Buffer {
   const bytes = Buffer.alloc(batchBytes(entries));
-  let at = encodeBatchHeader(entries, bytes);
+  let at = batchHeadersBytes(entries);
   for (const { data } of entries) at += data.copy(bytes, at);
+  encodeBatchHeader(entries, crc(bytes.subarray(batchHeadersBytes(entries))), bytes);
   return bytes;
 }
 

@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { crc } from '../../src/storage/crc.ts';
 import { blockBytes, type Disk, readWhole, writeWhole } from '../../src/storage/disk.ts';
 
 /** A disk to be tested and a directory of its own on it. */
@@ -33,6 +34,15 @@ export function diskConformance(
   });
   t.test(`${name}: the log`, async (t) => {
     await log(t, await make(t));
+  });
+  t.test(`${name}: checksums are those of the log`, async (t) => {
+    const { disk } = await make(t);
+    const bytes = Buffer.from(Array.from({ length: 5000 }, (_, at) => (at * at) >> 3));
+    for (const length of [0, 1, 16, 127, 128, 255, 256, 1000, 4096, 5000]) {
+      const part = bytes.subarray(7, length);
+      t.equal(disk.crc?.(part) ?? crc(part), crc(part), `${length} bytes`);
+      t.equal(disk.crc?.(part, 0x89a1897f) ?? crc(part, 0x89a1897f), crc(part, 0x89a1897f));
+    }
   });
   t.test(`${name}: failures carry Node's codes`, async (t) => {
     await failures(t, await make(t));
