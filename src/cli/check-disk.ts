@@ -50,6 +50,7 @@ function reportText(report: DiskReport): string {
   const fields = fieldList([
     ['directory', directory],
     ['direct I/O', directIo ? 'yes' : 'no: the log goes through the page cache, as durably'],
+    ['device', report.needsFlush ? 'flushed for each append' : 'durable without a flush'],
     ['io_uring', ring?.obstacle === undefined ? 'yes' : `no: ${ring.obstacle}`],
     ['expect', expectation(report)],
   ]);
@@ -76,24 +77,35 @@ function expectation({ backends }: DiskReport): string {
   return `on ${best.backend} up to ${page.perSecond} one-page transactions a second from one client, ${pages} from many`;
 }
 
-/** The distribution of the append that every transaction waits for. */
+/** The distribution of the append that every transaction waits for; the bars are the first back end's. */
 function histogramText({ backends }: DiskReport): string {
-  const best = backends.find(({ obstacle }) => obstacle === undefined);
-  const times = best?.appends[0];
-  if (best === undefined || times === undefined) return '';
-  const most = Math.max(...times.histogram.map(({ count }) => count));
-  const rows = times.histogram.map(({ upToUs, count }) => [
-    `<= ${upToUs} us`,
-    String(count),
-    '#'.repeat(Math.ceil((count * BAR_WIDTH) / most)),
-  ]);
-  return textTable([`${best.backend}, 4 KiB`, 'COUNT', ''], rows);
+  const measured = backends.flatMap(({ backend, appends: [page] }) =>
+    page === undefined ? [] : [{ backend, counts: countsOf(page) }],
+  );
+  const best = measured[0];
+  if (best === undefined) return '';
+  const bounds = [...new Set(measured.flatMap(({ counts }) => [...counts.keys()]))];
+  const most = Math.max(...best.counts.values());
+  const rows = bounds
+    .sort((a, b) => a - b)
+    .map((upToUs) => [
+      `<= ${upToUs} us`,
+      ...measured.map(({ counts }) => String(counts.get(upToUs) ?? 0)),
+      '#'.repeat(Math.ceil(((best.counts.get(upToUs) ?? 0) * BAR_WIDTH) / most)),
+    ]);
+  const names = measured.map(({ backend }) => backend);
+  return textTable(['4 KiB', ...names, `of ${best.backend}`], rows);
+}
+
+function countsOf({ histogram }: AppendTimes): Map<number, number> {
+  return new Map(histogram.map(({ upToUs, count }) => [upToUs, count]));
 }
 
 function reportJson(report: DiskReport): Parameters<typeof toJson>[0] {
   return {
     directory: report.directory,
     directIo: report.directIo,
+    needsFlush: report.needsFlush,
     backends: report.backends.map(({ backend, obstacle, appends }) => ({
       backend,
       obstacle,

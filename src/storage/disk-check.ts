@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { join } from 'node:path';
+import { needsFlush } from './device-cache.ts';
 import { blockBytes, type Disk } from './disk.ts';
 import { closeDescriptor, NodeDisk, openDescriptor } from './node-disk.ts';
 import { type DiskBackend, diskBackends, openDisk } from './open-disk.ts';
@@ -9,6 +10,8 @@ const appendSizes = [4096, 65_536] as const;
 const fileBytes = 8 * 1024 * 1024;
 /** Enough for a p99 to mean something. */
 const fewestAppends = 100;
+/** The back ends take turns, so that a busy moment is not one back end's. */
+const rounds = 8;
 
 /** How long durable appends of one size took, one after the other. */
 export interface AppendTimes {
@@ -34,6 +37,8 @@ export interface BackendReport {
 export interface DiskReport {
   readonly directory: string;
   readonly directIo: boolean;
+  /** Whether the device has a volatile cache and cannot write past it; true when it does not say. */
+  readonly needsFlush: boolean;
   /** In the order of preference: a daemon takes the first without an obstacle. */
   readonly backends: readonly BackendReport[];
 }
@@ -47,13 +52,46 @@ export async function checkDisk(directory: string, seconds: number): Promise<Dis
   const node = new NodeDisk();
   await writeZeros(node, path);
   try {
-    const directIo = await isDirect(path);
-    const budgetMs = (seconds * 1000) / (diskBackends.length * appendSizes.length);
-    const backends: BackendReport[] = [];
-    for (const backend of diskBackends) backends.push(await measured(backend, path, budgetMs));
-    return { directory, directIo, backends };
+    const { directIo, flushes } = await describe(path);
+    const opened = diskBackends.map(open);
+    const budgetMs = (seconds * 1000) / (opened.length * appendSizes.length * rounds);
+    for (let round = 0; round < rounds; round++) {
+      for (const sizeBytes of appendSizes) {
+        for (const { disk, latencies } of opened) {
+          if (disk === undefined) continue;
+          const all = latencies.get(sizeBytes) ?? [];
+          await append(disk, path, sizeBytes, budgetMs, all);
+          latencies.set(sizeBytes, all);
+        }
+      }
+    }
+    for (const { disk } of opened) disk?.close?.();
+    const backends = opened.map(({ backend, obstacle, latencies }) => ({
+      backend,
+      obstacle,
+      appends: [...latencies].map(([sizeBytes, all]) => timesOf(sizeBytes, all)),
+    }));
+    return { directory, directIo, needsFlush: flushes, backends };
   } finally {
     await node.remove(path);
+  }
+}
+
+/** A back end while it is measured: one of `disk` and `obstacle`. */
+interface Opened {
+  readonly backend: DiskBackend;
+  readonly disk: (Disk & { close?(): void }) | undefined;
+  readonly obstacle: string | undefined;
+  /** In microseconds, by size. */
+  readonly latencies: Map<number, number[]>;
+}
+
+function open(backend: DiskBackend): Opened {
+  const latencies = new Map<number, number[]>();
+  try {
+    return { backend, disk: openDisk(backend).disk, obstacle: undefined, latencies };
+  } catch (error) {
+    return { backend, disk: undefined, obstacle: (error as Error).message, latencies };
   }
 }
 
@@ -70,51 +108,30 @@ async function writeZeros(disk: Disk, path: string): Promise<void> {
   }
 }
 
-async function isDirect(path: string): Promise<boolean> {
-  try {
-    const descriptor = await openDescriptor(path, constants.O_WRONLY | constants.O_DIRECT);
-    await closeDescriptor(path, descriptor);
-    return true;
-  } catch {
-    return false;
-  }
+/** What the file system and its device offer. */
+async function describe(path: string): Promise<{ directIo: boolean; flushes: boolean }> {
+  const { O_DIRECT, O_WRONLY } = constants;
+  const direct = await openDescriptor(path, O_WRONLY | O_DIRECT).catch(() => undefined);
+  const descriptor = direct ?? (await openDescriptor(path, O_WRONLY));
+  const flushes = await needsFlush(descriptor);
+  await closeDescriptor(path, descriptor);
+  return { directIo: direct !== undefined, flushes };
 }
 
-async function measured(
-  backend: DiskBackend,
-  path: string,
-  budgetMs: number,
-): Promise<BackendReport> {
-  let disk: Disk & { close?(): void };
-  try {
-    ({ disk } = openDisk(backend));
-  } catch (error) {
-    return { backend, obstacle: (error as Error).message, appends: [] };
-  }
-  try {
-    const appends: AppendTimes[] = [];
-    for (const sizeBytes of appendSizes) {
-      appends.push(timesOf(sizeBytes, await append(disk, path, sizeBytes, budgetMs)));
-    }
-    return { backend, obstacle: undefined, appends };
-  } finally {
-    disk.close?.();
-  }
-}
-
-/** Latencies in microseconds. */
+/** Appends for about `budgetMs`; adds the latencies, in microseconds. */
 async function append(
   disk: Disk,
   path: string,
   sizeBytes: number,
   budgetMs: number,
-): Promise<number[]> {
+  latencies: number[],
+): Promise<void> {
   const memory = disk.allocate(Math.max(sizeBytes, blockBytes)).fill(0x5a);
   const file = await disk.openLog(path);
-  const latencies: number[] = [];
+  const enough = latencies.length + Math.ceil(fewestAppends / rounds);
   try {
     const until = performance.now() + budgetMs;
-    for (let offset = 0; performance.now() < until || latencies.length < fewestAppends; ) {
+    for (let offset = 0; performance.now() < until || latencies.length < enough; ) {
       const startedAt = performance.now();
       await file.writeDurably(memory, offset);
       latencies.push((performance.now() - startedAt) * 1000);
@@ -123,7 +140,6 @@ async function append(
   } finally {
     await file.close();
   }
-  return latencies;
 }
 
 function timesOf(sizeBytes: number, latencies: readonly number[]): AppendTimes {
@@ -142,11 +158,14 @@ function timesOf(sizeBytes: number, latencies: readonly number[]): AppendTimes {
   };
 }
 
+/** From the first bucket that holds any to the last. */
 function histogramOf(sorted: readonly number[]): AppendTimes['histogram'] {
-  const buckets = new Map<number, number>();
+  const powerOf = (latency: number): number => Math.max(0, Math.ceil(Math.log2(latency)));
+  const [first, last] = [powerOf(sorted[0] ?? 1), powerOf(sorted.at(-1) ?? 1)];
+  const counts = new Array<number>(last - first + 1).fill(0);
   for (const latency of sorted) {
-    const upToUs = 2 ** Math.max(0, Math.ceil(Math.log2(latency)));
-    buckets.set(upToUs, (buckets.get(upToUs) ?? 0) + 1);
+    const at = powerOf(latency) - first;
+    counts[at] = (counts[at] ?? 0) + 1;
   }
-  return [...buckets].map(([upToUs, count]) => ({ upToUs, count }));
+  return counts.map((count, at) => ({ upToUs: 2 ** (first + at), count }));
 }
