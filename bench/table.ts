@@ -1,5 +1,8 @@
 import { type CellSummary, type KindSummary, type Spread, titleOf } from './report.ts';
 
+/** What a server may take more under load than idle. */
+const MEMORY_MIB = 300;
+
 type Row = readonly string[];
 
 /** The tables of a report as text (Markdown, aligned for the terminal). */
@@ -13,7 +16,25 @@ export function tablesOf(cells: readonly CellSummary[]): string {
     ],
     ['Processor time for each operation (us) and memory over idle', cost(cells)],
   ] as const;
-  return sections.map(([title, rows]) => `${title}\n\n${table(rows)}`).join('\n');
+  return [
+    ...sections.map(([title, rows]) => `${title}\n\n${table(rows)}`),
+    ...overall(cells).map((line) => `${line}\n`),
+  ].join('\n');
+}
+
+/** Goals that are not of one cell. */
+function overall(cells: readonly CellSummary[]): string[] {
+  const slower = cells.filter(({ p99Ratio }) => p99Ratio !== undefined && p99Ratio.median > 1);
+  const loaded = cells.filter(({ connections }) => connections === 64);
+  const memory = Math.max(0, ...loaded.map(({ ours }) => ours?.memoryBytes.max ?? 0));
+  return [
+    `p99 above that of C: ${slower.map(titleOf).join('; ') || 'nowhere'} (goal: nowhere)`,
+    ...(memory > 0
+      ? [
+          `Memory over idle at 64 connections: ${mebibytes(memory)} MiB (goal: at most ${MEMORY_MIB})`,
+        ]
+      : []),
+  ];
 }
 
 function throughput(cells: readonly CellSummary[]): Row[] {
@@ -87,12 +108,12 @@ function kindsOf(cell: CellSummary): KindSummary[] {
   return cell.ours === undefined ? [...cell.others] : [cell.ours, ...cell.others];
 }
 
-/** A Markdown table whose columns are as wide as their widest cell; figures to the right. */
+/** A Markdown table whose columns are as wide as their widest cell; figures, but in the first column, to the right. */
 export function table(rows: readonly Row[]): string {
   const [head = []] = rows;
   const widths = head.map((_, i) => Math.max(...rows.map((row) => row[i]?.length ?? 0), 3));
   const pad = (text: string, i: number): string =>
-    /^[\d.∞-]/.test(text) ? text.padStart(widths[i] ?? 0) : text.padEnd(widths[i] ?? 0);
+    i > 0 && /^[\d.∞-]/.test(text) ? text.padStart(widths[i] ?? 0) : text.padEnd(widths[i] ?? 0);
   const line = (row: Row): string => `| ${row.map(pad).join(' | ')} |`;
   const rule = `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`;
   return `${[line(head), rule, ...rows.slice(1).map(line)].join('\n')}\n`;

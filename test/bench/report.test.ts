@@ -110,6 +110,17 @@ t.test('one kind alone has figures and no ratio', (t) => {
   t.end();
 });
 
+t.test('p99 above that of C is told, and so is the memory under load', (t) => {
+  const told = (p99Us: number): string =>
+    tablesOf([
+      only([sample('ours', 0, { operations: 1, p99Us }), sample('C', 0, { operations: 1 })]),
+    ]);
+  t.match(told(101), 'p99 above that of C: insert, 64 (goal');
+  t.match(told(100), 'p99 above that of C: nowhere');
+  t.match(told(100), 'at 64 connections: 2 MiB');
+  t.end();
+});
+
 t.test('cells keep the order in which they were measured', (t) => {
   const cells: Cell[] = [
     { workload: 'read', connections: 64 },
