@@ -29,7 +29,8 @@ export interface Core {
   /** The newest write known to be on disk. */
   durableWrite: number;
   /** Our own snapshot that is being written, if any; the next one is not tried before `retryAt` is applied. */
-  readonly snapshots: { taking: boolean; retryAt: Index };
+  /** `sizeBytes`: what the last snapshot taken here held. */
+  readonly snapshots: { taking: boolean; retryAt: Index; sizeBytes: number };
 }
 
 export interface Follower {

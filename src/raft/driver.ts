@@ -334,8 +334,9 @@ export class Driver implements TransportEvents {
     } catch (error) {
       logger.warn({ err: error, index: meta.index }, 'snapshot could not be written');
     }
+    const sizeBytes = taken === undefined ? 0 : data.sizeBytes;
     data.release();
-    this.#handle({ type: 'snapshotTaken', meta: taken });
+    this.#handle({ type: 'snapshotTaken', meta: taken, sizeBytes });
   }
 
   async #shipSnapshot({ to, term, meta }: NonNullable<Effects['shipSnapshot']>): Promise<void> {

@@ -39,7 +39,12 @@ export type Event =
   | { readonly type: 'transfer'; readonly ticket: Ticket; readonly to: ServerId | undefined }
   | { readonly type: 'persisted'; readonly write: number }
   /** A snapshot that `takeSnapshot` asked for is on disk, or could not be taken (`meta` undefined). */
-  | { readonly type: 'snapshotTaken'; readonly meta: SnapshotMeta | undefined }
+  | {
+      readonly type: 'snapshotTaken';
+      readonly meta: SnapshotMeta | undefined;
+      /** Of the databases in it, uncompressed. */
+      readonly sizeBytes?: number;
+    }
   /** A snapshot that `shipSnapshot` asked for was handed to the network whole, or was not. */
   | { readonly type: 'snapshotShipped'; readonly to: ServerId; readonly whole: boolean }
   /** Bytes of a snapshot are coming in: the leader is alive although its heartbeats wait behind them. */

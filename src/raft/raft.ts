@@ -90,7 +90,7 @@ export class Raft {
       appliedIndex: log.snapshotIndex,
       unappliedBytes: bytesBehind(start.entries, log.snapshotIndex),
       durableWrite: 0,
-      snapshots: { taking: false, retryAt: 0 as Index },
+      snapshots: { taking: false, retryAt: 0 as Index, sizeBytes: 0 },
     };
     // The first timeout is drawn like any other; a sole voter has nobody to wait for.
     if (!isSoleVoter(this.#core)) restartTimer(this.#core);
@@ -181,7 +181,7 @@ function handle(core: Core, event: Event): void {
       core.log.written(event.write);
       return;
     case 'snapshotTaken':
-      onSnapshotTaken(core, event.meta);
+      onSnapshotTaken(core, event.meta, event.sizeBytes);
       return;
     case 'snapshotShipped':
       onSnapshotShipped(core, event.to, event.whole);

@@ -3,6 +3,12 @@ import type { Progress } from './progress.ts';
 import type { Index, Server, ServerId, SnapshotMeta } from './types.ts';
 
 /**
+ * Writing a snapshot costs in proportion to the databases: the next one waits until the log has grown by this share of
+ * the last one, however many entries that takes, so that snapshots never cost more than four times the log.
+ */
+const logShareOfSnapshot = 1 / 4;
+
+/**
  * Asks for a snapshot when enough was applied since the last one (Raft paper, section 7). Only of what our
  * own log holds durably: a snapshot beyond the end of the log could not be told from a damaged log.
  */
@@ -10,7 +16,8 @@ export function takeWhenDue(core: Core): void {
   const { appliedIndex, log, options, outbox, snapshots } = core;
   if (snapshots.taking || appliedIndex < snapshots.retryAt) return;
   const few = appliedIndex - log.snapshotIndex < options.snapshotThreshold;
-  if (few && log.bytesBehindSnapshot < options.snapshotThresholdBytes) return;
+  const wait = few || log.bytesBehindSnapshot < snapshots.sizeBytes * logShareOfSnapshot;
+  if (wait && log.bytesBehindSnapshot < options.snapshotThresholdBytes) return;
   const term = log.termAt(appliedIndex);
   if (term === undefined || appliedIndex > log.durableIndex) return;
   const { index: configurationIndex, configuration } = log.configurationAt(appliedIndex);
@@ -19,9 +26,10 @@ export function takeWhenDue(core: Core): void {
 }
 
 /** It is on disk: the log before it goes, but for what followers that are a little behind may need. */
-export function onSnapshotTaken(core: Core, meta: SnapshotMeta | undefined): void {
+export function onSnapshotTaken(core: Core, meta: SnapshotMeta | undefined, sizeBytes = 0): void {
   const { log, options, snapshots } = core;
   snapshots.taking = false;
+  if (meta !== undefined) snapshots.sizeBytes = sizeBytes;
   if (meta === undefined) {
     const pause = Math.max(1, Math.ceil(options.snapshotThreshold / 4));
     snapshots.retryAt = (core.appliedIndex + pause) as Index;

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { readIntoSlabs } from './static-reads.ts';
 
 /**
  * Hands open sockets from one thread to another by way of the kernel (SCM_RIGHTS over a unix socket, as Node
@@ -188,7 +189,7 @@ export class DescriptorReceiver {
     }
     const number = Number(Buffer.from(bytes).toString());
     if (number !== PROBE) {
-      this.#events.received(number, new Socket({ handle } as object));
+      this.#events.received(number, readIntoSlabs(handle));
       return;
     }
     handle.close();

@@ -16,6 +16,12 @@ import {
 import { SnapshotBorrower, SnapshotLender } from './raft-snapshot-stream.ts';
 
 /**
+ * Batches of proposals that may be on their way through Raft before the next one waits for company. Two keep the disk
+ * and the links busy; more of them, each smaller, would only cost more messages, writes and wake-ups.
+ */
+const MAX_BATCHES_UNDER_WAY = 2;
+
+/**
  * The machine's end of the talk with a Raft on another thread: requests go there in the order they are made, and the
  * machine is driven in the order in which Raft drives it there.
  */
@@ -28,11 +34,15 @@ export class MainEnd implements RaftAccess {
   #onSettle: (settlement: Settlement) => void = () => {};
   #proposals: { ticket: Ticket; command: Buffer }[] = [];
   #proposalTerm = 0 as Term;
+  /** The last ticket of each batch that is on its way, oldest first. */
+  #underWay: Ticket[] = [];
   #closed = false;
 
   constructor(port: MessageTarget, clock: Clock, lease: SharedLease) {
     this.channel = new RaftChannel(port, clock);
-    this.channel.beforeFlush = () => this.#closeBatch();
+    this.channel.beforeFlush = () => {
+      if (this.#underWay.length < MAX_BATCHES_UNDER_WAY) this.#closeBatch();
+    };
     this.#lease = lease;
     this.#lender = new SnapshotLender((message, transfer) =>
       this.channel.post({ type: 'mainSnapshot', message }, transfer),
@@ -59,11 +69,9 @@ export class MainEnd implements RaftAccess {
       return;
     }
     if (this.#proposals.length > 0 && this.#proposalTerm !== request.term) this.#closeBatch();
-    if (this.#proposals.length === 0) {
-      this.#proposalTerm = request.term;
-      this.channel.flushSoon();
-    }
+    this.#proposalTerm = request.term;
     this.#proposals.push(request);
+    if (this.#underWay.length < MAX_BATCHES_UNDER_WAY) this.channel.flushSoon();
   }
 
   /** Sends now what waits for the end of the turn. */
@@ -78,6 +86,7 @@ export class MainEnd implements RaftAccess {
         this.#apply(message);
         return;
       case 'transition':
+        if (message.transition.state !== 'leader') this.#arrived(Number.POSITIVE_INFINITY);
         this.#machineToDrive().transition(message.transition);
         return;
       case 'takeSnapshot':
@@ -86,6 +95,7 @@ export class MainEnd implements RaftAccess {
       case 'restore':
         return void this.#restore(message);
       case 'settle':
+        if (message.settlement.outcome === 'refused') this.#arrived(message.settlement.ticket);
         this.#onSettle(message.settlement);
         return;
       case 'raftSnapshot':
@@ -109,7 +119,15 @@ export class MainEnd implements RaftAccess {
   #closeBatch(): void {
     if (this.#proposals.length === 0) return;
     this.channel.add(batchProposals(this.#proposalTerm, this.#proposals));
+    this.#underWay.push(this.#proposals.at(-1)?.ticket ?? 0);
     this.#proposals = [];
+  }
+
+  /** Whatever was proposed up to this ticket is on its way no more. */
+  #arrived(ticket: Ticket): void {
+    const before = this.#underWay.length;
+    this.#underWay = this.#underWay.filter((last) => last > ticket);
+    if (this.#underWay.length < before && this.#proposals.length > 0) this.channel.flushSoon();
   }
 
   #machineToDrive(): StateMachine {
@@ -119,6 +137,9 @@ export class MainEnd implements RaftAccess {
 
   #apply(batch: AppliedBatch): void {
     const bytes = batch.data.byteLength;
+    // Own tickets only grow; entries of others have none.
+    const ticket = batch.tickets.findLast((one) => one > 0);
+    if (ticket !== undefined) this.#arrived(ticket);
     this.#machineToDrive().apply(unbatchApplied(batch));
     if (bytes > 0) this.channel.postLater({ type: 'applied', bytes });
   }

@@ -70,6 +70,36 @@ export function readOrdinarily(socket: Socket): Socket {
   return new Socket(options as object);
 }
 
+/** Memory that a connection of another server is read into, without a copy: messages stay there as long as the log. */
+const peerSlabBytes = 1024 * 1024;
+/** A slab with less room than this is not read into any more. */
+const smallestReadBytes = 64 * 1024;
+
+/**
+ * A socket on a handle for a stream of large messages: emits `data` as any other does, with views of memory that is
+ * never written again.
+ */
+export function readIntoSlabs(handle: object): Socket {
+  let room = Buffer.alloc(0);
+  const onread = {
+    buffer(): Buffer {
+      if (room.length < smallestReadBytes) room = Buffer.allocUnsafeSlow(peerSlabBytes);
+      return room;
+    },
+    callback(count: number): boolean {
+      const bytes = room.subarray(0, count);
+      room = room.subarray(count);
+      socket.emit('data', bytes);
+      return true;
+    },
+  };
+  const ordinary = typeof (handle as Handle).useUserBuffer !== 'function';
+  // It starts when somebody listens: until then nothing is lost.
+  const options = ordinary ? { handle } : { handle, onread, manualStart: true };
+  const socket = new Socket(options as object);
+  return socket;
+}
+
 function takeHandle(socket: Socket): Handle | undefined {
   const inside = socket as unknown as Inside;
   const handle = inside._handle;
