@@ -13,7 +13,8 @@ export interface LoadReport {
   readonly p50Us: number;
   readonly p99Us: number;
   readonly maxUs: number;
-  /** The longest that any one connection was without a success. */
+  /** From one success of a connection to its next, attempts that failed in between included: p99 and longest. */
+  readonly p99WaitUs: number;
   readonly longestWaitUs: number;
   /** Operations of the connection that did the fewest, and the most. */
   readonly fewest: number;

@@ -17,6 +17,7 @@ export interface KindSummary {
   readonly p50Us: Spread;
   readonly p99Us: Spread;
   readonly maxUs: Spread;
+  readonly p99WaitUs: Spread;
   readonly longestWaitUs: Spread;
   /** Operations of the connection with the fewest by those of the one with the most: 1 is fair, 0 starved. */
   readonly fairness: Spread;
@@ -41,6 +42,8 @@ export interface CellSummary extends Cell {
   readonly ratio: Spread | undefined;
   /** p99 of ours by that of the same C version: less is better. */
   readonly p99Ratio: Spread | undefined;
+  /** The same for what a client waits that repeats what failed. */
+  readonly p99WaitRatio: Spread | undefined;
   readonly target: Target | undefined;
   readonly verdict: 'met' | 'missed' | undefined;
 }
@@ -92,6 +95,7 @@ export function summarize(samples: readonly Sample[]): KindSummary {
     p50Us: of(({ load }) => load.p50Us),
     p99Us: of(({ load }) => load.p99Us),
     maxUs: of(({ load }) => load.maxUs),
+    p99WaitUs: of(({ load }) => load.p99WaitUs),
     longestWaitUs: of(({ load }) => load.longestWaitUs),
     fairness: of(({ load }) => load.fewest / load.most),
     errorsPerSecond: of((sample) => errorCount(sample) / sample.load.seconds),
@@ -139,6 +143,7 @@ function summarizeCell(
     others,
     ratio,
     p99Ratio: paired(({ load }) => load.p99Us),
+    p99WaitRatio: paired(({ load }) => load.p99WaitUs),
     target,
     verdict: summary && ratio && target && verdictOf(summary, ratio, target),
   };

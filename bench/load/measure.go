@@ -20,7 +20,9 @@ type report struct {
 	P50    float64 `json:"p50Us"`
 	P99    float64 `json:"p99Us"`
 	Max    float64 `json:"maxUs"`
-	// LongestWait is the longest time that any connection was without a success.
+	// P99Wait is of the times from one success of a connection to its next, attempts that failed in between included;
+	// LongestWait is the longest of them.
+	P99Wait     float64 `json:"p99WaitUs"`
 	LongestWait float64 `json:"longestWaitUs"`
 	// Fewest and most operations of any one connection.
 	Fewest int            `json:"fewest"`
@@ -32,10 +34,11 @@ type report struct {
 
 // What one connection did.
 type tally struct {
-	latencies   []time.Duration
-	writes      int
-	longestWait time.Duration
-	errors      map[string]int
+	latencies []time.Duration
+	// From one success to the next; the last is cut off by the end.
+	waits  []time.Duration
+	writes int
+	errors map[string]int
 }
 
 // How long a connection that broke pauses before it dials again: a server that is gone is not flooded.
@@ -82,7 +85,7 @@ func repeat(connector driver.Connector, work workload, s *session, end time.Time
 		if err == nil {
 			result.latencies = append(result.latencies, now.Sub(at))
 			result.writes += min(1, s.writes)
-			result.longestWait = max(result.longestWait, now.Sub(lastSuccess))
+			result.waits = append(result.waits, now.Sub(lastSuccess))
 			lastSuccess = now
 		} else {
 			result.errors[err.Error()]++
@@ -93,7 +96,9 @@ func repeat(connector driver.Connector, work workload, s *session, end time.Time
 		}
 		at = now
 	}
-	result.longestWait = max(result.longestWait, at.Sub(lastSuccess))
+	if at != lastSuccess {
+		result.waits = append(result.waits, at.Sub(lastSuccess))
+	}
 	return result
 }
 
@@ -110,27 +115,34 @@ func redial(connector driver.Connector, work workload, broken *session, end time
 
 func summary(tallies []tally, taken time.Duration) report {
 	result := report{Seconds: taken.Seconds(), Errors: map[string]int{}, Fewest: len(tallies[0].latencies)}
-	var latencies []time.Duration
-	var longestWait time.Duration
+	var latencies, waits []time.Duration
 	for _, one := range tallies {
 		latencies = append(latencies, one.latencies...)
+		waits = append(waits, one.waits...)
 		result.Writes += one.writes
-		longestWait = max(longestWait, one.longestWait)
 		result.Fewest = min(result.Fewest, len(one.latencies))
 		result.Most = max(result.Most, len(one.latencies))
 		for text, count := range one.errors {
 			result.Errors[text] += count
 		}
 	}
-	result.LongestWait = microseconds(longestWait)
 	result.Operations = len(latencies)
-	if len(latencies) > 0 {
-		slices.Sort(latencies)
-		result.P50 = microseconds(latencies[len(latencies)/2])
-		result.P99 = microseconds(latencies[len(latencies)*99/100])
-		result.Max = microseconds(latencies[len(latencies)-1])
-	}
+	slices.Sort(latencies)
+	slices.Sort(waits)
+	result.P50 = percentile(latencies, 50)
+	result.P99 = percentile(latencies, 99)
+	result.Max = percentile(latencies, 100)
+	result.P99Wait = percentile(waits, 99)
+	result.LongestWait = percentile(waits, 100)
 	return result
+}
+
+// percentile returns microseconds; 0 when there is nothing.
+func percentile(sorted []time.Duration, percent int) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return microseconds(sorted[min(len(sorted)*percent/100, len(sorted)-1)])
 }
 
 func processorTime() time.Duration {
