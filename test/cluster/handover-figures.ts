@@ -17,6 +17,7 @@ import { LATENCY_MS, TestCluster } from './test-cluster.ts';
 const rounds = numberSetting('ROUNDS', 20);
 const clients = numberSetting('CLIENTS', 4);
 
+t.setTimeout(0);
 t.test('transfers', { timeout: 600_000 }, async (t) => {
   const cluster = await TestCluster.of(t, 3);
   const missing = goLoadMissing();
