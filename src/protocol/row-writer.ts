@@ -21,6 +21,8 @@ export interface RowSource {
   columnType(column: number): number;
   /** Puts an integer, or a float, into the eight bytes at `at`, little-endian. NULL reads as 0. */
   copyNumber(column: number, target: Buffer, at: number): void;
+  /** Appends a text as `textBytes` does. */
+  writeText(column: number, to: Writer): void;
   /** Text or blob; valid until the next call. */
   columnBytes(column: number): Uint8Array;
 }
@@ -147,7 +149,7 @@ export class RowWriter {
         blob.write(to, source.columnBytes(column), 0);
         break;
       default:
-        textBytes.write(to, source.columnBytes(column), 0);
+        source.writeText(column, to);
     }
   }
 }

@@ -9,26 +9,31 @@ export function padded(size: number): number {
   return Math.ceil(size / wordBytes) * wordBytes;
 }
 
-/** So that the small answers of several turns share one allocation, and an idle session holds little. */
-const defaultCapacityBytes = 16 * 1024;
+/** Memory that the writers of messages share: large, so that the answers of many turns share one allocation. */
+const sharedSlabBytes = 64 * 1024;
 
 const empty = Buffer.alloc(0);
+
+/** What is left of the slab that a writer used last, for whichever writer needs some next. */
+let spare: Buffer = empty;
+let spareStart = 0;
 
 /**
  * Bytes under construction. Grows as needed; what was taken is never moved or changed again, so it can be
  * handed to a socket without a copy.
  */
 export class Writer {
-  readonly #capacityBytes: number;
+  /** Undefined: memory is shared with other writers, so that an idle session holds none. */
+  readonly #capacityBytes: number | undefined;
   #slab: Buffer = empty;
   #start = 0;
   #end = 0;
 
   /**
-   * @param capacityBytes how much to allocate at a time. For a writer of one message: what it needs; when that is
+   * @param capacityBytes how much to allocate at a time, for a writer of one message: what it needs; when that is
    * exact, the result owns its memory
    */
-  constructor(capacityBytes = defaultCapacityBytes) {
+  constructor(capacityBytes?: number) {
     this.#capacityBytes = capacityBytes;
   }
 
@@ -61,7 +66,7 @@ export class Writer {
   takePadded(size: number): number {
     const whole = padded(size);
     const at = this.take(whole);
-    if (whole !== size) this.#slab.fill(0, at + size, at + whole);
+    for (let rest = at + size; rest < at + whole; rest++) this.#slab[rest] = 0;
     return at;
   }
 
@@ -81,20 +86,45 @@ export class Writer {
   takeBytes(): Buffer {
     const bytes = this.#slab.subarray(this.#start, this.#end);
     this.#start = this.#end;
+    if (this.#capacityBytes === undefined) this.#giveBack();
     // What one large message needed is not kept for the next one.
-    if (this.#slab.length > this.#capacityBytes) this.#replace(empty);
+    else if (this.#slab.length > this.#capacityBytes) this.#forget();
     return bytes;
   }
 
-  #grow(size: number): void {
-    const needed = this.length === 0 ? size : 2 * this.length + size;
-    this.#replace(Buffer.allocUnsafeSlow(Math.max(this.#capacityBytes, needed)));
+  /** The rest of the slab is for whoever writes next. What one large message needed is not kept. */
+  #giveBack(): void {
+    const left = this.#slab.length - this.#end;
+    if (this.#slab.length === sharedSlabBytes && left > spare.length - spareStart) {
+      spare = this.#slab;
+      spareStart = this.#end;
+    }
+    this.#forget();
   }
 
-  #replace(slab: Buffer): void {
+  #forget(): void {
+    this.#slab = empty;
+    this.#start = 0;
+    this.#end = 0;
+  }
+
+  #grow(size: number): void {
+    if (this.#capacityBytes === undefined && this.length === 0 && this.#takeSpare(size)) return;
+    const needed = this.length === 0 ? size : 2 * this.length + size;
+    const slab = Buffer.allocUnsafeSlow(Math.max(this.#capacityBytes ?? sharedSlabBytes, needed));
     this.#end = this.#slab.copy(slab, 0, this.#start, this.#end);
     this.#start = 0;
     this.#slab = slab;
+  }
+
+  #takeSpare(size: number): boolean {
+    if (spare.length - spareStart < size) return false;
+    this.#slab = spare;
+    this.#start = spareStart;
+    this.#end = spareStart;
+    spare = empty;
+    spareStart = 0;
+    return true;
   }
 }
 

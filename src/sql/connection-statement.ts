@@ -1,5 +1,7 @@
 import { assert } from '../base/assert.ts';
+import { textBytes } from '../protocol/kinds.ts';
 import { RowShape } from '../protocol/row-writer.ts';
+import type { Writer } from '../protocol/words.ts';
 import { cStringLength } from '../vfs/linear-memory.ts';
 import { resultCode } from '../vfs/sqlite-codes.ts';
 import type { SqliteConnection } from './connection.ts';
@@ -12,6 +14,9 @@ const nothing = new Uint8Array(0);
 
 /** SQLITE_TRANSIENT: SQLite copies what is bound. */
 const transient = -1;
+
+/** Longest text that is copied byte by byte. */
+const shortTextBytes = 96;
 
 /** SQLITE_STMTSTATUS_REPREPARE: how often SQLite compiled the statement again, since its schema had changed. */
 const statusReprepare = 5;
@@ -160,6 +165,37 @@ export class SqliteStatement implements Statement {
     }
   }
 
+  writeText(column: number, to: Writer): void {
+    const value = this.#valueAt(column);
+    if (value === 0 || !this.#writeShortText(value, to)) {
+      textBytes.write(to, this.columnBytes(column), 0);
+    }
+  }
+
+  /** Copies what is short in a loop, which is faster than a view of it. False: written by other means. */
+  #writeShortText(value: number, to: Writer): boolean {
+    const { bytes, view } = this.#connection.core.build.memory;
+    const length = view.getInt32(value + valueLayout.lengthAt, true);
+    const isText = this.#flagsOf(value) === valueFlag.text;
+    if (!isText || length > shortTextBytes) return false;
+    if (view.getUint8(value + valueLayout.encodingAt) !== utf8Encoding) return false;
+    const pointer = view.getUint32(value + valueLayout.pointerAt, true);
+    const before = to.length;
+    const at = to.takePadded(length + 1);
+    const target = to.bytes;
+    for (let i = 0; i < length; i++) {
+      const byte = bytes[pointer + i] ?? 0;
+      if (byte === 0) {
+        // The text ends here for the reader.
+        to.truncate(before);
+        return false;
+      }
+      target[at + i] = byte;
+    }
+    target[at + length] = 0;
+    return true;
+  }
+
   columnInteger(column: number): bigint {
     return this.#connection.core.build.columnInteger(this.#live, column);
   }
@@ -289,6 +325,10 @@ export class ConstantStatement implements Statement {
   get shape(): RowShape {
     this.#shape ??= new RowShape(this);
     return this.#shape;
+  }
+
+  writeText(_column: number, to: Writer): void {
+    textBytes.write(to, this.columnBytes(), 0);
   }
 
   copyNumber(_column: number, target: Buffer, at: number): void {

@@ -1,4 +1,5 @@
 import type { RowShape } from '../protocol/row-writer.ts';
+import type { Writer } from '../protocol/words.ts';
 import type { Database, SpeculativeTransaction } from '../vfs/database.ts';
 
 /**
@@ -113,6 +114,8 @@ export interface Statement {
   columnType(column: number): StorageClass;
   /** Puts an integer, or a float, into the eight bytes at `at`, little-endian. NULL reads as 0. */
   copyNumber(column: number, target: Buffer, at: number): void;
+  /** Appends a text, with its closing zero, to a message. */
+  writeText(column: number, to: Writer): void;
   columnInteger(column: number): bigint;
   columnFloat(column: number): number;
   /** Text or blob: a view of the engine's memory, valid until the next call on this engine. */

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { DqliteError, WireError } from '../../src/base/errors.ts';
 import { seededRandom } from '../../src/base/random.ts';
+import { textBytes } from '../../src/protocol/kinds.ts';
 import {
   decodeParameters,
   encodeParameters,
@@ -72,6 +73,9 @@ class Rows implements RowSource {
     const value = this.row[column];
     if (typeof value === 'number') target.writeDoubleLE(value, at);
     else target.writeBigInt64LE(typeof value === 'bigint' ? value : 0n, at);
+  }
+  writeText(column: number, to: Writer): void {
+    textBytes.write(to, this.columnBytes(column), 0);
   }
   columnBytes(column: number): Uint8Array {
     const value = this.row[column];

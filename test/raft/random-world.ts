@@ -27,7 +27,6 @@ import {
 } from './cluster.ts';
 
 const timeoutMs = 100;
-
 interface ServerClock {
   readonly rate: number;
   readonly offset: number;
