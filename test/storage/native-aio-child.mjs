@@ -1,8 +1,9 @@
 /**
  * One life of the addon in a process of its own: node --expose-gc native-aio-child.mjs CASE BACKEND FILE.
- * What it prints is what native-aio.test.ts expects.
+ * What it prints is what native-aio.test.ts expects. By hand, for 600 seconds: truncate -s 1M FILE; node --expose-gc
+ * native-aio-child.mjs stress BACKEND FILE 600, where BACKEND is io_uring, 'separate sync' or thread.
  */
-import { constants, openSync, readFileSync } from 'node:fs';
+import { closeSync, constants, openSync, readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 
@@ -29,12 +30,16 @@ function openWriter(onResult = () => {}) {
   );
   const file = openSync(path, constants.O_WRONLY | constants.O_DIRECT);
   return {
+    writer,
     start: (source, position) => writer.write(file, source, position, separateSync),
     write: (source, position) =>
       new Promise((resolve) =>
         waiting.set(writer.write(file, source, position, separateSync), resolve),
       ),
-    close: () => writer.close(),
+    close: () => {
+      writer.close();
+      closeSync(file);
+    },
   };
 }
 
@@ -50,6 +55,19 @@ function numberedBlocks() {
     if (part.length === 0 || part.some((byte) => byte !== count + 1)) return count;
   }
 }
+
+/** What this process holds now: MiB, descriptors, threads. */
+function held() {
+  const { rss, external } = process.memoryUsage();
+  return {
+    rssMiB: Math.round(rss / 1024 ** 2),
+    externalMiB: Math.round(external / 1024 ** 2),
+    descriptors: readdirSync('/proc/self/fd').length,
+    threads: readdirSync('/proc/self/task').length,
+  };
+}
+
+const allowed = { rssMiB: 32, externalMiB: 8, descriptors: 8, threads: 8 };
 
 const cases = {
   /** Nobody but the kernel needs the memory any more; other memory takes its place. */
@@ -68,9 +86,9 @@ const cases = {
   /** Closing waits for the kernel and calls nobody back. */
   async closed() {
     let called = 0;
-    const { start, close } = openWriter(() => called++);
+    const { start, close, writer } = openWriter(() => called++);
     for (let number = 1; number <= 60; number++) start(block(number), (number - 1) * blockBytes);
-    close();
+    writer.close();
     close();
     const written = numberedBlocks();
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -88,7 +106,7 @@ const cases = {
     let results = 0;
     const writer = openWriter(() => {
       results++;
-      writer.close();
+      writer.writer.close();
     });
     for (let number = 1; number <= 8; number++) writer.start(block(number), 0);
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -185,6 +203,49 @@ const cases = {
     const after = await rounds(Number(process.argv[5] ?? 250));
     const grownMiB = (after - before) / 1024 ** 2;
     return grownMiB < 16 ? true : `grew by ${grownMiB} MiB`;
+  },
+
+  /** Everything at once, for long: bytes are right, and neither memory nor descriptors nor threads add up. */
+  async stress() {
+    const seconds = Number(process.argv[5] ?? 2);
+    const until = performance.now() + seconds * 1000;
+    const counts = { writes: 0, writers: 0, workers: 0 };
+    const lived = [];
+    for (let round = 1; performance.now() < until; round++) {
+      const writer = openWriter();
+      for (let batch = 0; batch < 20; batch++) {
+        const pieces = Array.from({ length: 1 + ((round * 7 + batch) % 32) }, (_, at) => at);
+        const fill = 1 + ((round + batch) % 250);
+        const results = await Promise.all(
+          pieces.map((at) => writer.write(block((fill + at) % 256, 8), at * 8 * blockBytes)),
+        );
+        counts.writes += results.length;
+        if (results.some((result) => result !== 8 * blockBytes)) return `results ${results}`;
+        const bytes = readFileSync(path);
+        for (const at of pieces) {
+          const part = bytes.subarray(at * 8 * blockBytes, (at + 1) * 8 * blockBytes);
+          if (part.some((byte) => byte !== (fill + at) % 256)) return `piece ${at} is wrong`;
+        }
+      }
+      for (let at = 0; at < 40; at++) writer.start(block(0, 4), at * 4 * blockBytes);
+      writer.close();
+      counts.writers++;
+      if (round % 10 === 1) {
+        await cases.workers();
+        counts.workers += 6;
+        // Memory is given back in a later turn than the one that collects it.
+        for (let times = 0; times < 3; times++) {
+          globalThis.gc();
+          await new Promise((resolve) => setTimeout(resolve, 10));
+        }
+        lived.push(held());
+      }
+    }
+    // The first quarter warms up.
+    const [early, late] = [lived[lived.length >> 2], lived.at(-1)];
+    process.stderr.write(`${JSON.stringify({ counts, early, late })}\n`);
+    const grew = Object.keys(late).filter((kind) => late[kind] > early[kind] + allowed[kind]);
+    return grew.length === 0 ? true : `grew: ${grew.join()}`;
   },
 };
 
