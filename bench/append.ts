@@ -123,8 +123,10 @@ const busyPools = {
     const directory = mkdtempSync(join(place, 'dqlited-bench-pipes-'));
     const paths = [0, 1, 2, 3].map((number) => join(directory, String(number)));
     execFileSync('mkfifo', paths);
-    const writer = 'exec 3<>"$0"; while :; do echo >&3; sleep 0.02; done';
-    const writers = paths.map((path) => spawn('sh', ['-c', writer, path], { stdio: 'ignore' }));
+    const feed = `const fs = require('node:fs');
+      const files = process.argv.slice(1).map((path) => fs.openSync(path, 'r+'));
+      setInterval(() => files.forEach((file) => fs.writeSync(file, 'x')), 20);`;
+    const feeder = spawn(process.execPath, ['-e', feed, ...paths], { stdio: 'ignore' });
     const byte = Buffer.alloc(1);
     const opened = paths.map(
       (path) =>
@@ -138,7 +140,7 @@ const busyPools = {
     });
     return async () => {
       for (const end of ends) await (await end)();
-      for (const child of writers) child.kill('SIGKILL');
+      feeder.kill('SIGKILL');
       rmSync(directory, { recursive: true });
     };
   },

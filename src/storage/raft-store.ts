@@ -109,7 +109,7 @@ export class DiskRaftStore implements RaftStore {
     const startedAt = this.#options.clock.now();
     const stored = await this.#store(data.chunks());
     // Open segments do not say where they start: none may be left that holds an entry of the snapshot.
-    await this.#between(() => this.#log.finishCurrent());
+    await this.#between(async () => this.#log.finishCurrent());
     try {
       await this.#orFail(this.#publish(meta, stored));
     } catch (error) {
@@ -252,7 +252,7 @@ export class DiskRaftStore implements RaftStore {
 
   /** Raft installs a snapshot only when the log does not hold its last entry: the whole log goes. */
   async #install({ meta, data }: Snapshot): Promise<void> {
-    await this.#log.finishCurrent();
+    this.#log.finishCurrent();
     const stored =
       data instanceof StoredSnapshot
         ? data

@@ -18,10 +18,16 @@ export const batchBytesLimit = 1024 * 1024;
 /** The last block, and a batch behind it. */
 const bufferBytes = batchBytesLimit + 2 * blockBytes;
 
-/** What the next write goes to. */
-interface Current {
+/** A segment that is written to no more. */
+export interface FinishedSegment {
   readonly path: string;
   readonly file: LogFile;
+  /** As long as its batches need. */
+  readonly usedBytes: number;
+}
+
+/** What the next write goes to. */
+interface Current extends FinishedSegment {
   readonly sizeBytes: number;
   usedBytes: number;
 }
@@ -57,12 +63,13 @@ export class SegmentWriter {
     assert(this.#current === undefined, 'a segment is being written');
     if (this.#buffer.length === 0) this.#buffer = this.#disk.allocate(bufferBytes);
     const { path } = spare;
-    let sizeBytes = spare.sizeBytes;
+    let { file, sizeBytes } = spare;
     if (!leavesValidRest({ sizeBytes, usedBytes: segmentHeaderBytes }, firstBatchBytes)) {
       sizeBytes = sizeFor(segmentHeaderBytes + firstBatchBytes);
+      await file.close();
       await this.#space.patiently(() => this.#extend(path, sizeBytes));
+      file = await this.#disk.openLog(path);
     }
-    const file = await this.#disk.openLog(path);
     this.#current = { path, file, sizeBytes, usedBytes: segmentHeaderBytes };
     this.#buffer.fill(0, 0, segmentHeaderBytes);
     this.#buffer.writeUInt32LE(segmentFormat, 0);
@@ -121,13 +128,11 @@ export class SegmentWriter {
     return this.#write(current.file, this.#buffer.subarray(0, end), fileOffset);
   }
 
-  /** Ends the present segment, which is then as long as its batches need; undefined when there is none. */
-  async finish(): Promise<{ path: string; usedBytes: number } | undefined> {
+  /** Ends the present segment, which is then the caller's to close; undefined when there is none. */
+  finish(): FinishedSegment | undefined {
     const current = this.#current;
-    if (current === undefined) return undefined;
     this.#current = undefined;
-    await current.file.close();
-    return { path: current.path, usedBytes: current.usedBytes };
+    return current;
   }
 
   /** Zeroed blocks have their space; those of a lengthened segment, or of a file system that copies, do not. */

@@ -12,7 +12,7 @@ import {
   segmentHeaderBytes,
 } from './segment.ts';
 import { scanSegment } from './segment-reader.ts';
-import { batchBytesLimit, SegmentWriter } from './segment-writer.ts';
+import { batchBytesLimit, type FinishedSegment, SegmentWriter } from './segment-writer.ts';
 import type { Space } from './space.ts';
 import { SpareSegments } from './spare-segments.ts';
 
@@ -84,7 +84,7 @@ export class Segments {
     assert(entries[0] === undefined || entries[0].index === this.#next, 'entries leave a gap');
     for (const { batch, sizeBytes } of batches(entries)) {
       if (!this.#writer.hasRoomFor(sizeBytes)) {
-        await this.finishCurrent();
+        this.finishCurrent();
         await this.#writer.begin(await this.#spares.take(), sizeBytes);
       }
       await this.#writer.append(batch);
@@ -93,14 +93,12 @@ export class Segments {
   }
 
   /** Ends the segment that is being written and has it closed; `settled` tells when it is. */
-  async finishCurrent(): Promise<void> {
-    const finished = await this.#writer.finish();
+  finishCurrent(): void {
+    const finished = this.#writer.finish();
     const segment = { first: this.#currentFirst, last: (this.#next - 1) as Index };
     this.#currentFirst = this.#next;
     if (finished === undefined) return;
-    this.#closing = this.#closing.then(() =>
-      this.#close(finished.path, finished.usedBytes, segment),
-    );
+    this.#closing = this.#closing.then(() => this.#close(finished, segment));
     // Whoever appends or settles next is told; until then the failure is nobody's.
     this.#closing.catch(() => {});
   }
@@ -113,7 +111,7 @@ export class Segments {
   /** Removes the entry `from` and all behind it, durably. */
   async truncate(from: Index): Promise<void> {
     if (from >= this.#next) return;
-    await this.finishCurrent();
+    this.finishCurrent();
     await this.settled();
     const dropped = this.#closed.filter((segment) => segment.first >= from);
     const cut = this.#closed.find((segment) => segment.first < from && segment.last >= from);
@@ -155,7 +153,7 @@ export class Segments {
 
   /** Removes all entries; the next one is `next`. */
   async restart(next: Index): Promise<void> {
-    await this.finishCurrent();
+    this.finishCurrent();
     await this.settled();
     await this.#removeNewestFirst(this.#closed.splice(0));
     this.#next = next;
@@ -164,7 +162,7 @@ export class Segments {
 
   /** Closes what is open and removes the spares: no open segment is left. */
   async close(): Promise<void> {
-    await this.finishCurrent();
+    this.finishCurrent();
     await this.settled();
     await this.#spares.close();
     await this.#disk.syncDirectory(this.#directory);
@@ -178,7 +176,8 @@ export class Segments {
     }
   }
 
-  async #close(path: string, usedBytes: number, segment: ClosedSegment): Promise<void> {
+  async #close({ file, path, usedBytes }: FinishedSegment, segment: ClosedSegment): Promise<void> {
+    await file.close();
     await this.#space.patiently(() =>
       closeSegmentFile(this.#disk, this.#directory, path, usedBytes, segment),
     );

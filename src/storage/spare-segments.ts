@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Disk } from './disk.ts';
+import type { Disk, LogFile } from './disk.ts';
 import { openSegmentName } from './file-names.ts';
 import type { Space } from './space.ts';
 
@@ -7,6 +7,8 @@ import type { Space } from './space.ts';
 export interface SpareSegment {
   readonly path: string;
   readonly sizeBytes: number;
+  /** Opened ahead of use, too: appends wait for nothing but their own write. */
+  readonly file: LogFile;
 }
 
 /**
@@ -61,7 +63,10 @@ export class SpareSegments {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#making?.catch(() => {});
-    for (const spare of this.#ready.splice(0)) await this.#disk.remove(spare.path);
+    for (const { file, path } of this.#ready.splice(0)) {
+      await file.close();
+      await this.#disk.remove(path);
+    }
   }
 
   #refill(): void {
@@ -97,7 +102,7 @@ export class SpareSegments {
       throw error;
     }
     await this.#disk.syncDirectory(this.#directory);
-    return { path, sizeBytes: this.#sizeBytes };
+    return { path, sizeBytes: this.#sizeBytes, file: await this.#disk.openLog(path) };
   }
 
   async #writeZeros(path: string): Promise<void> {
