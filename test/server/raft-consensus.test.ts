@@ -1,8 +1,10 @@
 import t from 'tap';
-import type { Index, ServerId, Term } from '../../src/base/ids.ts';
+import type { Clock } from '../../src/base/clock.ts';
+import type { Index, Instant, ServerId, Term } from '../../src/base/ids.ts';
 import type { Transition } from '../../src/raft/events.ts';
 import type { StateMachine } from '../../src/raft/ports.ts';
 import { RaftConsensus, type RaftRequest } from '../../src/server/raft-consensus.ts';
+import { SharedLease } from '../../src/server/raft-lease.ts';
 
 const leading: Transition = {
   state: 'leader',
@@ -78,4 +80,40 @@ t.test('two transfers at once: writes go on when both have ended', async (t) => 
     await t.rejects(transfer);
     t.equal(consensus.transition.transferring, at === 0);
   }
+});
+
+t.test('a lease of a later leadership proves nothing to who knows an earlier one', (t) => {
+  const clock: Clock = {
+    now: () => 10 as Instant,
+    after: () => ({ cancel: () => {} }),
+    nextTurn: () => {},
+  };
+  const served = new SharedLease(clock);
+  const granted = new SharedLease(clock, served.memory);
+  const machine: StateMachine = {
+    apply: () => {},
+    transition: () => {},
+    takeSnapshot: () => {
+      throw new Error('nobody asks');
+    },
+    restore: async () => {},
+  };
+  const leaseHeld = (term: Term): boolean => served.held(term);
+  const consensus = new RaftConsensus(machine, { request: () => {}, leaseHeld });
+  consensus.machine.transition(leading);
+  t.notOk(consensus.leaseHeld(), 'none was granted');
+
+  granted.set(20 as Instant, leading.term);
+  t.ok(consensus.leaseHeld());
+
+  granted.set(Number.NEGATIVE_INFINITY as Instant, 4 as Term);
+  granted.set(20 as Instant, 5 as Term);
+  t.notOk(consensus.leaseHeld(), 'leadership was lost and won again, unheard of here');
+
+  consensus.machine.transition({ ...leading, term: 5 as Term });
+  t.ok(consensus.leaseHeld());
+
+  granted.set(10 as Instant, 5 as Term);
+  t.notOk(consensus.leaseHeld(), 'it ends at its instant');
+  t.end();
 });
