@@ -2,8 +2,8 @@
  * `npm run sim -- --seeds A..B [--trace LINES]`: runs simulated clusters by seed, one after the other, and says which
  * failed, why, and what happened last. Exits with 1 when any did.
  *
- * `npm run sim -- --planted SEEDS [--write]`: plants one bug after the other and looks for it in at most so many seeds;
- * prints the table, with `--write` into docs/simulation.md. Exits with 1 when one is not found.
+ * `npm run sim -- --planted SEEDS [--parallel N] [--write]`: plants one bug after the other and looks for it in at most so
+ * many seeds; prints the table, with `--write` into docs/simulation.md. Exits with 1 when one is not found.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,13 +21,14 @@ const { values } = parseArgs({
     seeds: { type: 'string', default: '1..1000' },
     trace: { type: 'string', default: '0' },
     planted: { type: 'string' },
+    parallel: { type: 'string', default: '2' },
     write: { type: 'boolean', default: false },
   },
 });
 const failed =
   values.planted === undefined
     ? await runSeeds(values.seeds, Number(values.trace))
-    : await runPlanted(Number(values.planted), values.write);
+    : await runPlanted(Number(values.planted), Number(values.parallel), values.write);
 process.exitCode = failed > 0 ? 1 : 0;
 
 /** @returns how many failed */
@@ -61,7 +62,7 @@ async function runSeeds(range: string, lines: number): Promise<number> {
 }
 
 /** @returns how many were not found */
-async function runPlanted(limit: number, write: boolean): Promise<number> {
+async function runPlanted(limit: number, parallel: number, write: boolean): Promise<number> {
   const found = new Map<string, Found>();
   const names = Object.keys(plantedBugs);
   await seekAll(
@@ -71,6 +72,7 @@ async function runPlanted(limit: number, write: boolean): Promise<number> {
       if (where !== undefined) found.set(name, where);
       print(`${where === undefined ? `not in ${limit}` : where.seeds}: ${name}`);
     },
+    parallel,
   );
   const table = plantedTable(plantedBugs, found, limit);
   print(table);

@@ -33,11 +33,12 @@ export function seek(name: string, seeds: number): Promise<Found | undefined> {
   });
 }
 
-/** Looks for several, two at a time. */
+/** Looks for several, some of them at a time. */
 export async function seekAll(
   names: readonly string[],
   seedsFor: (name: string) => number,
   told: (name: string, found: Found | undefined) => void,
+  parallel = 2,
 ): Promise<void> {
   const left = [...names];
   const search = async () => {
@@ -45,5 +46,5 @@ export async function seekAll(
       told(name, await seek(name, seedsFor(name)));
     }
   };
-  await Promise.all([search(), search()]);
+  await Promise.all(Array.from({ length: parallel }, search));
 }
