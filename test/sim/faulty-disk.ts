@@ -48,6 +48,8 @@ export class FaultyDisk implements Disk {
   #life = 0;
   /** What the process of this life uses. */
   #memory: Buffer[] = [];
+  /** Hears when a name is about to change. */
+  onChange: (kind: 'put' | 'remove' | 'rename') => void = () => {};
   /** What writes answer, and if it is broken syncs too; undefined while the device is well. */
   fault: 'full' | 'broken' | undefined;
   /** Added to every durable write and every sync of a file: a sick device. */
@@ -208,6 +210,7 @@ export class FaultyDisk implements Disk {
   }
 
   #change(change: NameChange): void {
+    this.onChange(change.kind);
     this.#changes.push(change);
     apply(this.#live, change);
   }

@@ -53,6 +53,8 @@ export class Nemesis {
   /** How many of a hundred new leaders are struck as soon as they lead, and voters as soon as they vote. */
   readonly #huntPercent: number;
   readonly #votePercent: number;
+  /** How many of a hundred changes of names on a disk meet a power cut. */
+  readonly #namesPercent: number;
   /** How many of a hundred snapshots are struck while they are sent or received. */
   readonly #shipPercent: number;
   /** Longest time from one misfortune to the next. */
@@ -65,6 +67,7 @@ export class Nemesis {
     this.#huntPercent = this.#happens(40) ? parts.random.int(20, 80) : 0;
     this.#pauseMs = parts.random.int(parts.electionTimeoutMs / 2, parts.electionTimeoutMs * 4);
     this.#votePercent = this.#happens(30) ? parts.random.int(5, 40) : 0;
+    this.#namesPercent = this.#happens(30) ? parts.random.int(1, 8) : 0;
     this.#shipPercent = this.#happens(30) ? parts.random.int(10, 60) : 0;
     for (const { strike, weight } of Object.values(misfortunes)) {
       const count = weight * parts.random.int(0, 3);
@@ -107,6 +110,17 @@ export class Nemesis {
     const { clock, random } = this.#parts;
     clock.after(random.int(0, 60) / 10, () => {
       if (!this.#over) this.crash(host, this.#happens(50) ? 'kill' : 'power cut');
+    });
+  }
+
+  /** Files come, go and get other names in steps, and a crash may come between any two of them. */
+  changingNames(host: Host, kind: string): void {
+    const percent = this.#namesPercent * (kind === 'remove' ? 6 : 1);
+    if (this.#over || percent === 0 || !this.#happens(percent)) return;
+    const { clock, random } = this.#parts;
+    const { run } = host;
+    clock.after(random.int(0, 40) / 10, () => {
+      if (!this.#over && host.run === run) this.crash(host, 'power cut');
     });
   }
 

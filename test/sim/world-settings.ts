@@ -47,6 +47,9 @@ export interface WorldSettings {
 /** How far a clock is off at most: two servers may then be as far apart as the margin of the lease allows, not more. */
 const maxDriftThousandths = 50;
 
+/** Longest command: mostly small; or such that a few, or one, fill a segment of the log. */
+const sizesWords = [3, 3, 3, 120, 500];
+
 /** How long things go wrong. */
 const lengthsMs = [1000, 2000, 2000, 4000];
 
@@ -70,7 +73,7 @@ export function drawSettings(random: Random, kind: WorldSettings['kind']): World
       maxThinkMs: random.int(5, sql ? 20 : 40),
       timeoutMs: 3 * electionTimeoutMs,
       readPercent: random.int(20, 70),
-      maxWords: happens(random, 20) ? 120 : 3,
+      maxWords: sizesWords[random.int(0, sizesWords.length - 1)] ?? 3,
       lossPercent: random.int(0, 4),
     },
   };
@@ -108,7 +111,7 @@ function drawRaftOptions(random: Random, id: ServerId, eager: boolean): RaftOpti
     heartbeatMs: random.int(10, 45),
     leaseMarginMs: 10,
     snapshotThreshold: random.int(3, eager ? 12 : 60),
-    snapshotTrailing: random.int(0, eager ? 3 : 40),
+    snapshotTrailing: happens(random, 20) ? 0 : random.int(0, eager ? 3 : 40),
     snapshotTimeoutMs: 200,
     maxMessageBytes: random.int(8, 200),
     maxMessageEntries: random.int(1, 10),

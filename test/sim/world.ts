@@ -83,6 +83,9 @@ export class World implements Surroundings {
     this.#network = this.#createNetwork();
     const { hosts, clients } = kind === 'sql' ? this.#sql() : this.#registers();
     this.#hosts = hosts;
+    for (const host of hosts) {
+      host.disk.onChange = (kind) => this.#nemesis.changingNames(host, kind);
+    }
     this.#clients = clients;
     const log = (line: () => string) => this.trace.add(clock.now(), '-', line);
     this.#operators = new Operators({ clock, random: this.#fork(), hosts, log });
