@@ -67,7 +67,7 @@ export class Nemesis {
     this.#huntPercent = this.#happens(40) ? parts.random.int(20, 80) : 0;
     this.#pauseMs = parts.random.int(parts.electionTimeoutMs / 2, parts.electionTimeoutMs * 4);
     this.#votePercent = this.#happens(30) ? parts.random.int(5, 40) : 0;
-    this.#namesPercent = this.#happens(30) ? parts.random.int(1, 8) : 0;
+    this.#namesPercent = this.#happens(40) ? parts.random.int(1, 8) : 0;
     this.#shipPercent = this.#happens(30) ? parts.random.int(10, 60) : 0;
     for (const { strike, weight } of Object.values(misfortunes)) {
       const count = weight * parts.random.int(0, 3);

@@ -4,7 +4,12 @@ import type { PlantedBug } from './planted-bug.ts';
 export const sqlBugs: Readonly<Record<string, PlantedBug>> = {
   'an answer leaves before its transaction is committed': {
     file: 'src/gateway/handlers/execute.ts',
-    patches: [{ find: '  if (!open.settled) yield* open.untilSettled();\n', replace: '' }],
+    patches: [
+      {
+        find: '  if (!open.settled) return replySettled(session, open, lastInsertId, rowsAffected);\n',
+        replace: '',
+      },
+    ],
     why: 'a client is told of a write that is lost with the leadership',
     step: 10,
     within: 40,
@@ -13,8 +18,8 @@ export const sqlBugs: Readonly<Record<string, PlantedBug>> = {
     file: 'src/gateway/handlers/query.ts',
     patches: [
       {
-        find: '  const more = statement.step();\n  if (!open.settled) yield* open.untilSettled();\n',
-        replace: '  const more = statement.step();\n',
+        find: '    if (!open.settled) rest = readOn(session, open, statement, rows, more);\n    else if (writeBatch',
+        replace: '    if (writeBatch',
       },
     ],
     why: 'a client reads in a transaction what is lost with the leadership',

@@ -48,7 +48,7 @@ export interface WorldSettings {
 const maxDriftThousandths = 50;
 
 /** Longest command: mostly small; or such that a few, or one, fill a segment of the log. */
-const sizesWords = [3, 3, 3, 120, 500];
+const sizesWords = [3, 3, 120, 500];
 
 /** How long things go wrong. */
 const lengthsMs = [1000, 2000, 2000, 4000];
