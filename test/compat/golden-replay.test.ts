@@ -4,7 +4,12 @@ import t from 'tap';
 import { cNodeMissing, startCNode } from '../interop/c-node.ts';
 import { daemonFor, temporaryDirectory } from '../support/daemon.ts';
 import { describeResponse } from './describe.ts';
-import { differencesTable, intended, intendedDifferences } from './intended-differences.ts';
+import {
+  differencesTable,
+  type IntendedDifference,
+  intended,
+  intendedDifferences,
+} from './intended-differences.ts';
 import { type Recorded, recording, substituted } from './recordings.ts';
 import { type Comparison, expectation, replay } from './replay.ts';
 
@@ -64,7 +69,7 @@ t.test(
     }
 
     t.same(
-      intendedDifferences.filter((row) => !met.has(row)),
+      intendedDifferences.filter((row) => isReplayedHere(row) && !met.has(row)),
       [],
       'no row of the list is out of date',
     );
@@ -101,6 +106,11 @@ function eachInItsOwnDatabase(events: readonly Recorded[]): Recorded[][] {
       .filter(({ connection }) => connection === label)
       .map((event) => ({ ...event, bytes: substituted(event.bytes, 'test\0', name) }));
   });
+}
+
+/** Recordings of several servers are replayed in cluster-replay.test.ts. */
+function isReplayedHere({ file }: IntendedDifference): boolean {
+  return file === '11-crashes' || groups.flat().some((name) => name === file);
 }
 
 function isDifferent({ equal, cutShort }: Comparison): boolean {

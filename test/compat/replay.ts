@@ -1,4 +1,4 @@
-import { SqlConnection } from '../support/sql-connection.ts';
+import { SqlConnection, WireFailure } from '../support/sql-connection.ts';
 import { type Received, WireConnection } from '../support/wire.ts';
 import { decodeRows } from '../support/wire-rows.ts';
 import { describeResponse, filesOf } from './describe.ts';
@@ -21,29 +21,62 @@ export interface ReplayTarget {
   readonly address: string;
 }
 
+const HANDSHAKE_BYTES = 8;
+const PATIENCE_MS = 10_000;
 /** How long "no response" is waited for. */
 const SILENCE_MS = 300;
 const INTERRUPT_TYPE = 10;
 const EMPTY_TYPE = 8;
+const NOT_LEADER = 10250;
+
+/** The servers that stand for those of a recording. */
+export interface Cast {
+  /** The port of the server to which a connection of the recording goes. */
+  portOf(connection: string): number;
+  /** Addresses in the recording, and those that stand for them. */
+  readonly addresses: ReadonlyMap<string, string>;
+  /** Brings about what had happened to the recorded servers before a request; `expected` is its recorded response. */
+  before(request: Recorded, expected: Received | undefined): Promise<void>;
+  /** How long a response may take. */
+  readonly patienceMs: number;
+}
+
+/** Plays a recording of one server against `target`. */
+export function replay(events: readonly Recorded[], target: ReplayTarget): Promise<Comparison[]> {
+  const from = recordedAddress(events);
+  return replayOn(events, {
+    portOf: () => target.port,
+    addresses: new Map(from === undefined ? [] : [[from, target.address]]),
+    before: async () => {},
+    patienceMs: PATIENCE_MS,
+  });
+}
 
 /**
- * Plays the client's side of a recording against `target` in file order, connection by connection, and compares
- * each response. Only the server's address differs: it is replaced in both directions.
+ * Plays the client's side of a recording against the servers of `cast` in file order, connection by connection, and
+ * compares each response. Only the servers' addresses differ: they are replaced in both directions.
  *
  * Masked, because two servers of one version differ there too: what pads a blob, and the pages of a DUMP (names,
  * sizes and the fixed fields of the database header are compared).
  */
-export async function replay(
-  events: readonly Recorded[],
-  target: ReplayTarget,
-): Promise<Comparison[]> {
-  const from = recordedAddress(events);
-  const ours = (bytes: Buffer) =>
-    from === undefined ? bytes : substituted(bytes, from, target.address);
-  const player = new Player(target);
+export async function replayOn(events: readonly Recorded[], cast: Cast): Promise<Comparison[]> {
+  const ours = events.map((event) => {
+    const bytes = [...cast.addresses].reduce(
+      (bytes, [from, to]) => substituted(bytes, from, to),
+      event.bytes,
+    );
+    return { ...event, bytes };
+  });
+  const player = new Player(cast);
   try {
-    for (const event of events) {
-      await player.play({ ...event, bytes: ours(event.bytes) });
+    for (const [i, event] of ours.entries()) {
+      if (event.direction === 'c2s' && event.bytes.length > HANDSHAKE_BYTES) {
+        const answer = ours
+          .slice(i)
+          .find((one) => one.direction === 's2c' && one.connection === event.connection);
+        await cast.before(event, answer && expectation(answer));
+      }
+      await player.play(event);
     }
   } finally {
     player.end();
@@ -62,11 +95,11 @@ interface Played {
 
 class Player {
   readonly comparisons: Comparison[] = [];
-  readonly #target: ReplayTarget;
+  readonly #cast: Cast;
   readonly #connections = new Map<string, Played>();
 
-  constructor(target: ReplayTarget) {
-    this.#target = target;
+  constructor(cast: Cast) {
+    this.#cast = cast;
   }
 
   end(): void {
@@ -86,7 +119,7 @@ class Player {
   async #send(event: Recorded): Promise<void> {
     let connection = this.#connections.get(event.connection);
     if (connection === undefined) {
-      const wire = await WireConnection.connect(this.#target.port);
+      const wire = await WireConnection.connect(this.#cast.portOf(event.connection));
       connection = { wire, interrupted: false, early: undefined, database: undefined };
       this.#connections.set(event.connection, connection);
     }
@@ -102,7 +135,7 @@ class Player {
     this.#connections.delete(label);
     connection?.wire.destroy();
     if (connection?.database === undefined || this.#connections.size === 0) return;
-    await untilWritable(this.#target.port, connection.database);
+    await untilWritable(this.#cast.portOf(label), connection.database);
   }
 
   async #compare(event: Recorded, expected: Received): Promise<void> {
@@ -124,7 +157,7 @@ class Player {
   }
 
   #next(connection: Played, expected: Received): Promise<Received> {
-    return connection.wire.receive(expected.kind === 'silent' ? SILENCE_MS : undefined);
+    return connection.wire.receive(expected.kind === 'silent' ? SILENCE_MS : this.#cast.patienceMs);
   }
 }
 
@@ -140,7 +173,8 @@ function typeOf(received: Received): number {
   return received.kind === 'message' ? received.bytes.readUInt8(4) : -1;
 }
 
-function isSame(expected: Received, actual: Received): boolean {
+/** Equal byte for byte once masked. */
+export function isSame(expected: Received, actual: Received): boolean {
   if (expected.kind !== 'message' || actual.kind !== 'message')
     return expected.kind === actual.kind;
   return masked(expected.bytes).equals(masked(actual.bytes));
@@ -179,17 +213,26 @@ function withoutPages(message: Buffer): Buffer {
   return Buffer.concat(parts);
 }
 
-/** Resolves when a new connection can take the write lock of `database`. */
+/** Resolves when a new connection can take the write lock of `database`, which none holds where nobody leads. */
 async function untilWritable(port: number, database: string): Promise<void> {
-  const connection = await SqlConnection.open(port, database);
   for (;;) {
-    try {
-      await connection.exec('BEGIN IMMEDIATE');
-      await connection.exec('ROLLBACK');
-      connection.close();
-      return;
-    } catch (error) {
-      if (!(error instanceof Error) || error.message !== 'database is locked') throw error;
-    }
+    const failure = await lockAndRelease(port, database);
+    if (failure === undefined || failure.code === NOT_LEADER) return;
+    if (failure.message !== 'database is locked') throw failure;
+  }
+}
+
+async function lockAndRelease(port: number, database: string): Promise<WireFailure | undefined> {
+  let connection: SqlConnection | undefined;
+  try {
+    connection = await SqlConnection.open(port, database);
+    await connection.exec('BEGIN IMMEDIATE');
+    await connection.exec('ROLLBACK');
+    return undefined;
+  } catch (error) {
+    if (error instanceof WireFailure) return error;
+    throw error;
+  } finally {
+    connection?.close();
   }
 }

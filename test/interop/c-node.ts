@@ -17,7 +17,7 @@ export interface CNodeOptions {
   readonly port?: number;
   /** Default: 127.0.0.1 */
   readonly host?: string;
-  /** threshold=N, trailing=N, latency=MS */
+  /** threshold=N, trailing=N, latency=MS, domain=N */
   readonly options?: readonly string[];
 }
 

@@ -22,6 +22,18 @@ const grammar: Readonly<Record<string, readonly string[]>> = {
     'INSERT INTO child VALUES ({integer}, {integer})',
     'DELETE FROM kept WHERE id = {integer}',
     'WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM s LIMIT 40) INSERT INTO t SELECT n, n * 2, {value} FROM s',
+    'INSERT INTO counted VALUES ({integer}, {integer}) ON CONFLICT (k) DO UPDATE SET n = n + excluded.n WHERE n < 20',
+    'INSERT INTO counted VALUES ({integer}, {integer}) ON CONFLICT DO NOTHING',
+    'UPDATE counted SET n = n + 1 FROM (SELECT {integer} AS i) AS o WHERE k = o.i',
+    'INSERT INTO strict_ones VALUES ({value}, {value}, {value})',
+    'UPDATE strict_ones SET b = {value} WHERE i = {integer}',
+    'INSERT INTO v VALUES ({integer}, {integer})',
+    'INSERT INTO {table}(x) VALUES ({big}), ({big})',
+    'UPDATE {table} SET y = zeroblob({integer} * 900) WHERE {condition}',
+    'INSERT INTO t VALUES ({value}, 1, 1); UPDATE u SET x = {integer} WHERE {condition}; DELETE FROM t WHERE y = {integer}',
+    'INSERT INTO kept VALUES ({integer}, {value}); INSERT INTO kept VALUES ({integer}, 7); DELETE FROM kept',
+    'BEGIN; INSERT INTO t VALUES ({value}, {value}, {value}); COMMIT',
+    'SAVEPOINT a; DELETE FROM t; ROLLBACK TO a; INSERT INTO t(x) VALUES ({big}); RELEASE a',
   ],
   schema: [
     'CREATE TABLE extra (x, y, z)',
@@ -37,6 +49,18 @@ const grammar: Readonly<Record<string, readonly string[]>> = {
     'VACUUM',
     'PRAGMA user_version={integer}',
     'PRAGMA foreign_keys={integer}',
+    'CREATE UNIQUE INDEX counted_n ON counted (n) WHERE n > 5',
+    'CREATE INDEX t_typeof ON t (typeof(x), y)',
+    "CREATE TRIGGER audit AFTER UPDATE ON counted WHEN new.n > 3 BEGIN INSERT INTO t VALUES (old.n, new.n, old.k); SELECT RAISE(ABORT, 'too much') WHERE new.n > 15; END",
+    'CREATE TRIGGER instead INSTEAD OF INSERT ON v BEGIN INSERT INTO t(x, z) VALUES (new.x, new.n); END',
+    'DROP TRIGGER instead',
+    'REINDEX',
+    'PRAGMA application_id={integer}',
+    'PRAGMA recursive_triggers={integer}',
+    'PRAGMA defer_foreign_keys={integer}',
+    'PRAGMA case_sensitive_like={integer}',
+    'PRAGMA cache_size=-{integer}000',
+    'CREATE TABLE bad (x, x)',
     'CREATE TABLE t (x)',
     'INSERT INTO absent VALUES (1)',
     'nonsense {integer}',
@@ -77,7 +101,33 @@ const grammar: Readonly<Record<string, readonly string[]>> = {
     'PRAGMA integrity_check',
     'PRAGMA foreign_key_check',
     'SELECT * FROM absent',
+    'SELECT * FROM counted ORDER BY k',
+    'SELECT i, r, b FROM strict_ones ORDER BY rowid',
+    'SELECT x FROM scratch',
+    'SELECT x FROM side.s',
+    'SELECT x, typeof(x) AS t, length(x) AS n FROM t WHERE typeof(x) = {kind} ORDER BY rowid',
+    'SELECT last_insert_rowid() AS id',
+    'SELECT {big} AS big, -({big}) AS negative, {big} % 7 AS rest',
+    'SELECT group_concat(x, {value}) AS g FROM (SELECT * FROM {table} ORDER BY rowid)',
+    'SELECT x FROM t EXCEPT SELECT x FROM u ORDER BY 1',
+    'SELECT t.x AS a, u.x AS b FROM t LEFT JOIN u ON t.x = u.x ORDER BY t.rowid, u.rowid LIMIT 20',
+    "SELECT datetime({integer} * 86400, 'unixepoch') AS d, strftime('%Y', '2026-0{integer}-01') AS y",
+    "SELECT json_extract('[1,{\"a\":2},null]', '$[1].a') AS j, json_array({integer}, 'x') AS l",
+    'SELECT x, sum(rowid) OVER (PARTITION BY typeof(x) ORDER BY rowid) AS s FROM t ORDER BY rowid',
+    'PRAGMA application_id',
+    'PRAGMA recursive_triggers',
+    'PRAGMA table_xinfo(counted)',
+    'PRAGMA index_info(counted_n)',
+    'PRAGMA foreign_key_list(child)',
+    'PRAGMA encoding',
+    'SELECT name FROM pragma_table_info({kind})',
+    'SELECT count(*) AS n FROM t WHERE x = abs(-9223372036854775807 - {integer})',
+    'SELECT nonsense({integer})',
+    'SELECT max(1, 2',
+    'SELECT * FROM t WHERE no_column = 1',
   ],
+  big: ['4611686018427387904', '9223372036854775807', '4294967296', '-9007199254740993', '1'],
+  kind: ["'integer'", "'real'", "'text'", "'blob'", "'null'", "'t'"],
   table: ['t', 't', 'u', 'extra'],
   column: ['x', 'y', 'z'],
   value: [
@@ -140,9 +190,40 @@ export const schema = [
   'CREATE TABLE typed (b BOOLEAN, d DATETIME, e TIMESTAMP)',
   'CREATE TABLE kept (id INTEGER PRIMARY KEY AUTOINCREMENT, v CHECK (v IS NOT 7))',
   'CREATE TABLE child (id INTEGER PRIMARY KEY, parent REFERENCES kept(id))',
+  'CREATE TABLE counted (k INTEGER PRIMARY KEY, n INTEGER NOT NULL, twice AS (n * 2)) WITHOUT ROWID',
+  'CREATE TABLE strict_ones (i INTEGER, r REAL, b BLOB) STRICT',
+  'CREATE TABLE extra (x, y, z)',
 ] as const;
 
-export type SqlKind = 'write' | 'schema' | 'control' | 'read';
+/**
+ * What every connection has for itself. Filled before anything else: here a statement that writes waits for its turn even
+ * when only temporary tables change, as in 1.18; in 1.11 nothing waits.
+ */
+export const ownTables = [
+  'CREATE TEMP TABLE scratch (x)',
+  "INSERT INTO scratch VALUES (1), (NULL), (x'00ff'), ('text')",
+  "ATTACH '' AS side",
+  'CREATE TABLE side.s (x PRIMARY KEY)',
+  'INSERT INTO side.s SELECT x FROM scratch WHERE x IS NOT NULL',
+] as const;
+
+/**
+ * What every connection of a session prepares at its start, with the number of its parameters: used over and over, across
+ * changes of the schema. No `SELECT *`: which columns it has after one is an intended difference.
+ */
+export const preparedStatements: readonly (readonly [sql: string, parameters: number])[] = [
+  ['INSERT INTO t VALUES (?, ?, ?)', 3],
+  ['INSERT INTO extra(x, z) VALUES (?, ?)', 2],
+  ['UPDATE u SET y = ? WHERE x = ?', 2],
+  ['DELETE FROM extra WHERE x = ?', 1],
+  ['REPLACE INTO kept VALUES (?, ?)', 2],
+  ['SELECT x, z FROM extra WHERE x IS NOT ?', 1],
+  ['SELECT x, y, z FROM t WHERE x = ? OR y IS ?', 2],
+  ['SELECT ? AS a, typeof(?) AS b, quote(?) AS c', 3],
+  ['SELECT b, d FROM typed WHERE b IS NOT ?', 1],
+];
+
+export type SqlKind = 'write' | 'schema' | 'control' | 'read' | 'value';
 
 /** One random text of a kind. */
 export function sqlOf(kind: SqlKind, random: Random): string {

@@ -30,6 +30,10 @@ export interface MixedOptions {
   readonly snapshotEvery?: number;
   /** The election timeout is fifteen times this. */
   readonly latencyMs?: number;
+  /** Server N is in failure domain N - 1, instead of all in 0. */
+  readonly apart?: boolean;
+  /** More flags of `dqlited start`. */
+  readonly flags?: readonly string[];
 }
 
 /** Election timeout 300 ms, heartbeat 30 ms. */
@@ -237,15 +241,23 @@ export class MixedCluster {
 
   #commandOf(member: Omit<Member, 'process'>): ServerCommand {
     const { id, port, directory, kind } = member;
-    const { snapshotEvery: every = 20, latencyMs = LATENCY_MS } = this.#options;
+    const { snapshotEvery: every = 20, latencyMs = LATENCY_MS, apart = false } = this.#options;
+    const domain = apart ? Number(id) - 1 : 0;
     if (kind === 'C') {
-      const options = [`threshold=${every}`, `trailing=${every}`, `latency=${latencyMs}`];
+      const options = [
+        `threshold=${every}`,
+        `trailing=${every}`,
+        `latency=${latencyMs}`,
+        `domain=${domain}`,
+      ];
       return cNodeCommand({ directory, port, id: Number(id), options });
     }
     const flags = [
       ...['--network-latency', String(latencyMs), '--no-role-management'],
+      ...['--failure-domain', String(domain)],
       ...['--snapshot-threshold', String(every), '--snapshot-trailing', String(every)],
       ...(id === 1n ? [] : ['--no-bootstrap']),
+      ...(this.#options.flags ?? []),
     ];
     return daemonCommand({ directory, port, id: Number(id), flags });
   }

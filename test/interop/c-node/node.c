@@ -1,8 +1,9 @@
 /*
- * A server made of the C library as it is, for comparison: node ID HOST:PORT DIRECTORY [threshold=N] [trailing=N] [latency=MS]
+ * A server made of the C library as it is, for comparison: node ID HOST:PORT DIRECTORY [threshold=N] [trailing=N] [latency=MS] [domain=N]
  *
- * Options are those of dqlite_node_set_snapshot_params (entries) and dqlite_node_set_network_latency_ms. Prints "ready"
- * when it serves. SIGTERM stops it in order, exit code 0. node --version prints the version of the library.
+ * Options are those of dqlite_node_set_snapshot_params (entries), dqlite_node_set_network_latency_ms and
+ * dqlite_node_set_failure_domain. Prints "ready" when it serves. SIGTERM stops it in order, exit code 0.
+ * node --version prints the version of the library.
  */
 #include <arpa/inet.h>
 #include <dqlite.h>
@@ -42,7 +43,7 @@ static int failed(const char *step, int code, dqlite_node *node)
 
 int main(int argc, char **argv)
 {
-	unsigned threshold = 0, trailing = 0, latency = 0;
+	unsigned threshold = 0, trailing = 0, latency = 0, domain = 0;
 	if (argc == 2 && strcmp(argv[1], "--version") == 0) {
 		int version = dqlite_version_number();
 		printf("%d.%d.%d\n", version / 10000, version / 100 % 100, version % 100);
@@ -53,6 +54,7 @@ int main(int argc, char **argv)
 		if (sscanf(argv[i], "threshold=%u", &threshold) == 1) continue;
 		if (sscanf(argv[i], "trailing=%u", &trailing) == 1) continue;
 		if (sscanf(argv[i], "latency=%u", &latency) == 1) continue;
+		if (sscanf(argv[i], "domain=%u", &domain) == 1) continue;
 		return 2;
 	}
 	sigset_t stop;
@@ -68,6 +70,7 @@ int main(int argc, char **argv)
 	if ((code = dqlite_node_set_connect_func(node, dial, NULL))) return failed("connect function", code, node);
 	if ((code = dqlite_node_set_bind_address(node, argv[2]))) return failed("bind", code, node);
 	if (latency && (code = dqlite_node_set_network_latency_ms(node, latency))) return failed("latency", code, node);
+	if (domain && (code = dqlite_node_set_failure_domain(node, domain))) return failed("failure domain", code, node);
 	if (threshold && (code = dqlite_node_set_snapshot_params(node, threshold, trailing)))
 		return failed("snapshot parameters", code, node);
 	if ((code = dqlite_node_start(node))) return failed("start", code, node);
