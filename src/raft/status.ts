@@ -9,6 +9,8 @@ export interface RaftStatus {
   readonly state: Transition['state'];
   readonly term: Term;
   readonly votedFor: ServerId | undefined;
+  /** The leader of this term whose connection broke, until it is heard again. */
+  readonly suspected: ServerId | undefined;
   /** Who granted a vote in the election under way. */
   readonly votes: readonly ServerId[];
   readonly commitIndex: Index;
@@ -49,6 +51,7 @@ export function statusOf(core: Core): RaftStatus {
     state: state.kind,
     term: currentTerm(core),
     votedFor: core.vote.votedFor,
+    suspected: state.kind === 'follower' && state.suspected ? state.leader?.id : undefined,
     votes: voting ? [...state.granted] : [],
     commitIndex: core.commitIndex,
     appliedIndex: core.appliedIndex,

@@ -48,9 +48,12 @@ export function reasonForNoLeader(
 }
 
 function electionText(raft: RaftStatus): string {
-  const { state, term, votedFor, votes } = raft;
+  const { state, suspected, term, votedFor, votes } = raft;
   if (state === 'candidate' || state === 'preCandidate') {
     return `an election is under way in term ${term}, with votes of ${votes.join(', ')}`;
+  }
+  if (suspected !== undefined) {
+    return `server ${suspected}, which led term ${term}, broke its connection: an election follows`;
   }
   const vote = votedFor === undefined ? 'has not voted' : `voted for server ${votedFor}`;
   return `it heard of none in term ${term}, in which it ${vote}`;
