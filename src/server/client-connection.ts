@@ -5,7 +5,7 @@ import type { Output } from '../gateway/output.ts';
 import type { Session } from '../gateway/session.ts';
 import { SocketWriter } from './direct-writes.ts';
 import { readNow } from './read-now.ts';
-import { readOrdinarily, readStatically } from './static-reads.ts';
+import { readForOthers, readStatically } from './static-reads.ts';
 
 /** What to do with a connection that turned out to come from another server. */
 export type AdoptPeer = (socket: Socket, id: bigint, address: string, rest: Buffer) => void;
@@ -82,7 +82,7 @@ export class ClientConnection implements Output {
 
   becomePeer(id: bigint, address: string, rest: Buffer): void {
     this.#socket.removeAllListeners('data').removeAllListeners('drain').off('close', this.#onClose);
-    const socket = readOrdinarily(this.#socket);
+    const socket = readForOthers(this.#socket);
     // Until the new owner listens an error must not be one that nobody handles.
     socket.on('error', () => {});
     this.#adoptPeer(socket, id, address, rest);

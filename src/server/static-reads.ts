@@ -59,15 +59,26 @@ export function readStatically(accepted: Socket, receive: (bytes: Buffer) => voi
   return new Socket({ handle, onread, readable: true, writable: true } as object);
 }
 
-/** An ordinary socket in place of one of `readStatically`, for another owner: nothing is read from it yet. */
-export function readOrdinarily(socket: Socket): Socket {
+/**
+ * A socket that emits `data` as any other does, in place of one of `readStatically`, for another owner. It is read as
+ * soon as somebody listens.
+ */
+export function readForOthers(socket: Socket): Socket {
   socket.pause();
   const handle = takeHandle(socket);
   if (handle === undefined) return socket;
   // Its owner hears `close` and forgets it; the connection is not touched.
   socket.destroy();
-  const options = { handle, pauseOnCreate: true, readable: true, writable: true };
-  return new Socket(options as object);
+  const onread = {
+    buffer: readBuffer,
+    callback(count: number): boolean {
+      other.emit('data', kept(count));
+      return true;
+    },
+  };
+  const options = { handle, onread, manualStart: true, readable: true, writable: true };
+  const other = new Socket(options as object);
+  return other;
 }
 
 /** Memory that a connection of another server is read into, without a copy: messages stay there as long as the log. */

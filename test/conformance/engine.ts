@@ -3,6 +3,7 @@ import type { EngineMaker } from './engine-bench.ts';
 import { failureConformance, type LimitedEngineMaker } from './engine-failures.ts';
 import { leadershipConformance } from './engine-leadership.ts';
 import { replicationConformance } from './engine-replication.ts';
+import { rowConformance } from './engine-rows.ts';
 import { settingsConformance } from './engine-settings.ts';
 import { transactionConformance } from './engine-transactions.ts';
 import { valueConformance } from './engine-values.ts';
@@ -24,6 +25,7 @@ export function engineConformance(
   leadershipConformance(t, make);
   replicationConformance(t, make);
   valueConformance(t, make, declaresTypes);
+  rowConformance(t, make);
   settingsConformance(t, make);
   failureConformance(t, make, makeLimited);
 }

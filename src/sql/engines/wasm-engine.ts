@@ -43,6 +43,11 @@ export class WasmEngine implements Engine {
     return this.#core.build.memory.sizeBytes;
   }
 
+  /** Rows are read from the instance's memory, not value by value. Known from the first connection on. */
+  get readsRowsFromMemory(): boolean {
+    return this.#core.valueStride > 0;
+  }
+
   connect(database: Database): Connection {
     assert(database.store === this.#store, 'the database is one of this engine');
     const connection = this.#core.open(database);
