@@ -1,7 +1,10 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { cLibraryVersion, cNodeCommand, cNodeMissing } from '../test/interop/c-node.ts';
 import { daemonCommand } from '../test/support/daemon.ts';
 import type { ServerCommand } from '../test/support/server-process.ts';
+
+const C_LIBRARY = 'libdqlite.so.0';
 
 /** Where a server of a cluster is to run. */
 export interface Place {
@@ -52,6 +55,9 @@ export function ourKind({ profile, checkout }: OurOptions): Kind {
 export function cKind(folder?: string): Kind {
   const missing = cNodeMissing();
   if (missing !== undefined) throw new Error(missing);
+  if (folder !== undefined && !existsSync(join(folder, C_LIBRARY))) {
+    throw new Error(`there is no ${C_LIBRARY} in ${folder}`);
+  }
   return {
     name: `C ${cLibraryVersion(folder)}`,
     isOurs: false,
