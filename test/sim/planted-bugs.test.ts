@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import t from 'tap';
 import { numberSetting } from '../support/settings.ts';
 import { planted } from './plant.ts';
@@ -18,6 +20,15 @@ t.test('every planted bug still has its place in the source', (t) => {
       planted({ file: 'src/raft/quorum.ts', patches: [{ find: 'nowhere', replace: '' }], why: '' }),
     /src\/raft\/quorum\.ts holds 0 times, not once: nowhere/,
   );
+  t.end();
+});
+
+t.test('the page has a row for every planted bug', (t) => {
+  const page = readFileSync(join(import.meta.dirname, '../../docs/simulation.md'), 'utf8');
+  for (const [name, { why }] of Object.entries(plantedBugs)) {
+    const row = page.split('\n').find((line) => line.startsWith(`| ${name} |`));
+    t.ok(row?.includes(`| ${why} |`), name);
+  }
   t.end();
 });
 

@@ -90,6 +90,7 @@ export const raftBugs: Readonly<Record<string, PlantedBug>> = {
       },
     ],
     why: 'figure 8 of the paper: a committed entry is overwritten',
+    within: 60,
   },
   'standbys count in the majority': {
     file: 'src/raft/replication.ts',
@@ -100,7 +101,7 @@ export const raftBugs: Readonly<Record<string, PlantedBug>> = {
       },
     ],
     why: 'what standbys hold need not be in the log of the next leader',
-    within: 60,
+    within: 300,
   },
   'the previous term is not compared': {
     file: 'src/raft/following.ts',
@@ -148,7 +149,7 @@ export const raftBugs: Readonly<Record<string, PlantedBug>> = {
     file: 'src/raft/following.ts',
     patches: [{ find: '    outbox.truncate(index);\n', replace: '' }],
     why: 'memory and disk hold different logs',
-    within: 40,
+    within: 200,
   },
   'reads do not wait for the barrier': {
     file: 'src/raft/reads.ts',
@@ -202,6 +203,7 @@ export const raftBugs: Readonly<Record<string, PlantedBug>> = {
       },
     ],
     why: 'the target of a transfer is elected although everybody heard the old leader',
+    within: 100,
   },
   'a snapshot carries the wrong term': {
     file: 'src/raft/snapshots.ts',
@@ -241,6 +243,7 @@ export const raftBugs: Readonly<Record<string, PlantedBug>> = {
       { find: "  if (state.change !== undefined) return 'changeInProgress';\n", replace: '' },
     ],
     why: 'two changes at once make two majorities that do not meet',
+    within: 100,
   },
   'a change does not wait for the barrier': {
     file: 'src/raft/membership.ts',
