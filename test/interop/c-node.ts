@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   freePort,
@@ -25,9 +25,12 @@ export interface CNodeOptions {
 export function cNodeMissing(): string | undefined {
   if (existsSync(binary) && statSync(binary).mtimeMs > statSync(source).mtimeMs) return undefined;
   mkdirSync(join(binary, '..'), { recursive: true });
-  const args = ['-O1', '-Wall', '-Wextra', '-o', binary, source, '-ldqlite', '-lpthread'];
+  // Test files run side by side: none may find half of it.
+  const fresh = `${binary}.${process.pid}`;
+  const args = ['-O1', '-Wall', '-Wextra', '-o', fresh, source, '-ldqlite', '-lpthread'];
   try {
     execFileSync('cc', args, { stdio: 'pipe' });
+    renameSync(fresh, binary);
     return undefined;
   } catch (error) {
     const reason = error instanceof Error ? error.message.split('\n').slice(0, 2).join(' ') : '';
