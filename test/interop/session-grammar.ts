@@ -57,7 +57,6 @@ const grammar: Readonly<Record<string, readonly string[]>> = {
     'REINDEX',
     'PRAGMA application_id={integer}',
     'PRAGMA recursive_triggers={integer}',
-    'PRAGMA defer_foreign_keys={integer}',
     'PRAGMA case_sensitive_like={integer}',
     'PRAGMA cache_size=-{integer}000',
     'CREATE TABLE bad (x, x)',
