@@ -323,3 +323,16 @@ t.test('a server whose log cannot be applied says so', async (t) => {
   t.equal(harness.stopped.length, 1);
   t.match(await all[0].exec('SELECT 1'), /^failure 10 this server cannot apply its log/);
 });
+
+t.test('a text that was executed in part is not said to have done nothing', async (t) => {
+  const { all, harness } = await clients(3);
+  const [holder, texts, behind] = all;
+  await holder.exec('BEGIN IMMEDIATE');
+  texts.send(request.execSql('INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)'));
+  behind.send(request.execSql('BEGIN IMMEDIATE'));
+  await holder.exec('COMMIT');
+  await behind.expect('result');
+  t.equal(texts.messages.length, 0, 'its second statement waits for the turn');
+  harness.consensus.loseLeadership();
+  t.match(show(await texts.next()), /^failure 10506/);
+});

@@ -47,15 +47,19 @@ export function* execSql(
   const { clock } = session.gateway;
   const cursor = new ParameterCursor(parameters);
   let pauseAt = clock.now() + sliceMs;
+  let wrote = false;
   for (let offset = 0; ; ) {
     const { statement, tail } = open.prepare(sql, offset);
     if (statement === undefined) break;
     try {
       if (!open.tryBegin(statement)) yield* open.begin(statement);
       run(open, statement, cursor);
+    } catch (error) {
+      throw wrote ? inDoubt(error) : error;
     } finally {
       statement.finalize();
     }
+    wrote ||= !statement.readOnly;
     offset = tail;
     if (offset >= sql.length) break;
     if (clock.now() < pauseAt) continue;
@@ -64,6 +68,12 @@ export function* execSql(
   }
   const rest = reply(session, open);
   if (rest !== undefined) yield* rest;
+}
+
+/** "Not executed" is not the whole truth behind a statement that was: clients repeat what they are told so of. */
+function inDoubt(error: unknown): unknown {
+  const refused = error instanceof DqliteError && error.code === 'notLeader';
+  return refused ? DqliteError.of('leadershipLost') : error;
 }
 
 function run(open: OpenDatabase, statement: Statement, parameters: ParameterCursor): void {
