@@ -90,8 +90,9 @@ t.test(
       }),
     );
     const met = new Set<unknown>();
+    const givenUp = files.some(({ comparisons }) => comparisons.some(isTransferGivenUp));
     for (const { file, comparisons } of files) {
-      const different = comparisons.filter(({ equal }) => !equal);
+      const different = comparisons.filter((one) => !one.equal && !(givenUp && goesOn(one)));
       const unexplained = different.filter((one) => intended(file, one) === undefined);
       t.same(unexplained, [], `${file}: ${comparisons.length} responses`);
       for (const one of different) met.add(intended(file, one));
@@ -100,7 +101,7 @@ t.test(
       recordings.some(({ file }) => file === row.file),
     );
     t.same(
-      rows.filter((row) => !met.has(row)),
+      rows.filter((row) => !met.has(row) && !(givenUp && row.case === transferCase)),
       [],
       'no row of the list is out of date',
     );
@@ -163,9 +164,24 @@ t.test('servers greet each other as 1.18.6 servers did', { timeout: 60_000 }, as
   });
 });
 
+const transferCase = 'transfer to dead node';
+
+/**
+ * A leader whose only other voter is dead gives a transfer to it up, or notices first that it lost its quorum: both
+ * take T, so that either may come first. The recorded server gave up.
+ */
+function isTransferGivenUp({ case: name, equal }: Comparison): boolean {
+  return name === transferCase && equal;
+}
+
+/** Then the write that had waited for the transfer goes on, and is under way when the quorum is found lost. */
+function goesOn({ case: name, actual }: Comparison): boolean {
+  return name === 'write during transfer' && actual === 'FAILURE 10506 "leadership lost"';
+}
+
 /** Whether C's transfer to a dead server is given up before or after it notices that it lost its quorum is chance. */
 function isChance({ case: name }: Comparison): boolean {
-  return name === 'transfer to dead node' || name === 'write without quorum';
+  return name === transferCase || name === 'write without quorum';
 }
 
 async function play(
