@@ -11,6 +11,7 @@ import { LeadershipCheck } from './leadership-check.ts';
 import type { SessionLimits } from './limits.ts';
 import type { Output } from './output.ts';
 import { Session } from './session.ts';
+import { StatementCaches } from './statement-cache.ts';
 import { Turns } from './turns.ts';
 
 /** Everything that sessions share. */
@@ -47,6 +48,8 @@ export class Gateway implements StateMachineListener {
   readonly leadershipCheck: LeadershipCheck;
   /** What waits until it is known who leads. */
   readonly leaderWatch: LeaderWatch;
+  /** Statements that sessions keep compiled between requests. */
+  readonly statementCaches: StatementCaches;
   readonly #replaceEngine: (cause: unknown) => Promise<Engine>;
   #engine: Engine | undefined;
   readonly #sessions = new Set<Session>();
@@ -59,6 +62,10 @@ export class Gateway implements StateMachineListener {
     this.clock = parts.clock;
     this.limits = parts.limits;
     this.server = parts.server;
+    this.statementCaches = new StatementCaches({
+      perSession: parts.limits.maxCachedStatementsPerSession,
+      total: parts.limits.maxCachedStatements,
+    });
     this.leadershipCheck = new LeadershipCheck(parts.consensus);
     this.leaderWatch = new LeaderWatch({
       consensus: parts.consensus,

@@ -14,6 +14,10 @@ export interface SessionLimits {
   readonly maxStalledQueryMs: number;
   /** Prepared statements of one connection. */
   readonly maxStatementsPerSession: number;
+  /** Statements that a connection runs by their text and that stay compiled for the next time; 0: none. */
+  readonly maxCachedStatementsPerSession: number;
+  /** The same, of all connections together. */
+  readonly maxCachedStatements: number;
   /** Rows of a writing statement are held until it is committed, at most this many bytes. */
   readonly maxReturningBytes: number;
   /** No more is read from a client while this much of its requests waits. */
@@ -31,6 +35,8 @@ export const defaultSessionLimits: SessionLimits = {
   statementTimeoutMs: 60_000,
   maxStalledQueryMs: 60_000,
   maxStatementsPerSession: 10_000,
+  maxCachedStatementsPerSession: 16,
+  maxCachedStatements: 4096,
   maxReturningBytes: 16 * 1024 * 1024,
   maxQueuedRequestBytes: 64 * 1024,
   outputHighWaterBytes: 256 * 1024,

@@ -4,8 +4,8 @@ import type { Connection, Engine, Prepared, Statement } from '../sql/engine.ts';
 import type { Replica } from '../sql/replica.ts';
 import type { Gateway } from './gateway.ts';
 import { Savepoint } from './savepoint.ts';
+import { StatementCache } from './statement-cache.ts';
 import { StatementRegistry } from './statement-registry.ts';
-
 import type { Steps, Task } from './task.ts';
 import type { Turns } from './turns.ts';
 
@@ -20,7 +20,10 @@ const lookIntervalMs = 20;
  */
 export class OpenDatabase {
   readonly connection: Connection;
+  /** What the client has prepared. */
   readonly statements: StatementRegistry;
+  /** What it runs by its text. */
+  readonly texts: StatementCache;
   readonly savepoint: Savepoint;
   /** The engine of the connection. */
   readonly engine: Engine;
@@ -71,6 +74,7 @@ export class OpenDatabase {
     this.engine = engine;
     this.connection = engine.connect(replica.database);
     this.statements = new StatementRegistry(gateway.limits.maxStatementsPerSession);
+    this.texts = new StatementCache(gateway.statementCaches);
     this.savepoint = new Savepoint(this.connection);
   }
 
@@ -196,6 +200,7 @@ export class OpenDatabase {
 
   /** The engine is gone, and the connection with it. */
   abandon(): void {
+    this.texts.close();
     this.#keepTurn(false);
     this.#gateway.machine.close(this.#replica);
   }

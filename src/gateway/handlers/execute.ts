@@ -5,6 +5,7 @@ import type { Statement } from '../../sql/engine.ts';
 import type { OpenDatabase } from '../open-database.ts';
 import type { Session } from '../session.ts';
 import type { Steps } from '../task.ts';
+import { thenGiveBack } from './statements.ts';
 
 /** How long the statements of one text may run before others get their turn. */
 const sliceMs = 5;
@@ -13,16 +14,24 @@ export function exec(session: Session, request: RequestOf<'exec'>): Steps | unde
   if (!session.leading) return execLater(session, request);
   const open = session.databaseForSql(request.database);
   const statement = open.statements.get(request.statement);
-  const parameters = new ParameterCursor(request.parameters);
-  if (!open.tryBegin(statement)) return execInTurn(session, open, statement, parameters);
-  run(open, statement, parameters);
-  return reply(session, open);
+  return execOne(session, open, statement, new ParameterCursor(request.parameters));
 }
 
 function* execLater(session: Session, request: RequestOf<'exec'>): Steps {
   yield* session.untilLeading();
-  const steps = exec(session, request);
-  if (steps !== undefined) yield* steps;
+  const rest = exec(session, request);
+  if (rest !== undefined) yield* rest;
+}
+
+function execOne(
+  session: Session,
+  open: OpenDatabase,
+  statement: Statement,
+  parameters: ParameterCursor,
+): Steps | undefined {
+  if (!open.tryBegin(statement)) return execInTurn(session, open, statement, parameters);
+  run(open, statement, parameters);
+  return reply(session, open);
 }
 
 function* execInTurn(
@@ -38,12 +47,31 @@ function* execInTurn(
 }
 
 /** All statements of the text in order, each its own transaction; parameters are used up from left to right. */
-export function* execSql(
+export function execSql(session: Session, request: RequestOf<'execSql'>): Steps | undefined {
+  if (!session.leading) return execSqlLater(session, request);
+  const open = session.databaseForSql(request.database);
+  const statement = open.texts.take(request.sql);
+  if (statement === undefined) return execText(session, open, request);
+  let rest: Steps | undefined;
+  try {
+    rest = execOne(session, open, statement, new ParameterCursor(request.parameters));
+  } finally {
+    if (rest === undefined) open.texts.giveBack(request.sql, statement);
+  }
+  return rest && thenGiveBack(rest, open, request.sql, statement);
+}
+
+function* execSqlLater(session: Session, request: RequestOf<'execSql'>): Steps {
+  yield* session.untilLeading();
+  const rest = execSql(session, request);
+  if (rest !== undefined) yield* rest;
+}
+
+function* execText(
   session: Session,
-  { database, sql, parameters }: RequestOf<'execSql'>,
+  open: OpenDatabase,
+  { sql, parameters }: RequestOf<'execSql'>,
 ): Steps {
-  if (!session.leading) yield* session.untilLeading();
-  const open = session.databaseForSql(database);
   const { clock } = session.gateway;
   const cursor = new ParameterCursor(parameters);
   let pauseAt = clock.now() + sliceMs;
@@ -57,7 +85,8 @@ export function* execSql(
     } catch (error) {
       throw wrote ? inDoubt(error) : error;
     } finally {
-      statement.finalize();
+      if (offset === 0 && tail >= sql.length) open.texts.giveBack(sql, statement);
+      else statement.finalize();
     }
     wrote ||= !statement.readOnly;
     offset = tail;

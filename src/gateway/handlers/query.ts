@@ -7,7 +7,7 @@ import type { Statement } from '../../sql/engine.ts';
 import type { OpenDatabase } from '../open-database.ts';
 import type { Session } from '../session.ts';
 import type { Steps } from '../task.ts';
-import { compileOnly } from './statements.ts';
+import { compileOnly, thenGiveBack } from './statements.ts';
 
 /** Rows are sent, and others get their turn, whenever this much was written. */
 const sliceBytes = 16 * 1024;
@@ -21,22 +21,16 @@ export function query(session: Session, request: RequestOf<'query'>): Steps | un
 export function querySql(session: Session, request: RequestOf<'querySql'>): Steps | undefined {
   if (!session.leading) return later(session, () => querySql(session, request));
   const open = session.databaseForSql(request.database);
-  const { statement } = compileOnly(open, request.sql);
+  const { sql, parameters } = request;
+  const { texts } = open;
+  const statement = texts.take(sql) ?? compileOnly(open, sql).statement;
   let rest: Steps | undefined;
   try {
-    rest = run(session, open, statement, request.parameters);
+    rest = run(session, open, statement, parameters);
   } finally {
-    if (rest === undefined) statement.finalize();
+    if (rest === undefined) texts.giveBack(sql, statement);
   }
-  return rest === undefined ? undefined : thenFinalize(rest, statement);
-}
-
-function* thenFinalize(rest: Steps, statement: Statement): Steps {
-  try {
-    yield* rest;
-  } finally {
-    statement.finalize();
-  }
+  return rest && thenGiveBack(rest, open, sql, statement);
 }
 
 function* later(session: Session, begin: () => Steps | undefined): Steps {

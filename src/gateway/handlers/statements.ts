@@ -1,6 +1,7 @@
 import { DqliteError } from '../../base/errors.ts';
 import type { RequestOf } from '../../protocol/requests.ts';
 import type { Connection, Prepared, Statement } from '../../sql/engine.ts';
+import type { OpenDatabase } from '../open-database.ts';
 import type { Session } from '../session.ts';
 import type { Steps } from '../task.ts';
 
@@ -55,5 +56,19 @@ function hasStatement(compiler: Compiler, sql: Uint8Array, offset: number): bool
   } catch (error) {
     if (error instanceof DqliteError) return true;
     throw error;
+  }
+}
+
+/** The rest of a request, behind which its statement, which is all of `sql`, is kept for the next one. */
+export function* thenGiveBack(
+  rest: Steps,
+  { texts }: OpenDatabase,
+  sql: Uint8Array,
+  statement: Statement,
+): Steps {
+  try {
+    yield* rest;
+  } finally {
+    texts.giveBack(sql, statement);
   }
 }
