@@ -39,12 +39,6 @@ export interface DriverParts {
   readonly fatal: (error: unknown) => void;
 }
 
-/** Proposals of one leadership that wait to become one event. */
-interface Proposals {
-  readonly term: Term;
-  readonly proposals: { readonly ticket: Ticket; readonly command: Buffer }[];
-}
-
 /**
  * Feeds Raft with events, one after another, and carries out what it asks for. It decides nothing about
  * consensus: every rule is in Raft. Works wherever its ports do, on the main thread or in a worker.
@@ -55,8 +49,6 @@ export class Driver implements TransportEvents {
   readonly #inbox: Event[] = [];
   #stepping = false;
   #stopped = false;
-  #batch: Proposals | undefined;
-  #flushScheduled = false;
   #writesUnderWay = 0;
   /** Snapshots on their way into the machine. */
   #restoring = 0;
@@ -98,31 +90,13 @@ export class Driver implements TransportEvents {
   }
 
   /**
-   * Proposes a command of the leadership `term`. Outcome: the machine's `apply` with this ticket, a refusal,
-   * or a transition that ends that leadership. What comes while a write is under way travels together with
-   * whatever else comes in the same turn of the event loop.
+   * Proposes commands of the leadership `term`, which travel together. Outcome of each: the machine's `apply` with its
+   * ticket, a refusal, or a transition that ends that leadership.
    */
-  propose(term: Term, ticket: Ticket, command: Buffer): void {
-    if (this.#batch !== undefined && this.#batch.term !== term) this.#flush();
-    this.#batch ??= { term, proposals: [] };
-    this.#batch.proposals.push({ ticket, command });
-    if (this.#writesUnderWay === 0 && !this.#flushScheduled) {
-      this.#flush();
-    } else if (!this.#flushScheduled) {
-      this.#flushScheduled = true;
-      this.#parts.clock.nextTurn(() => {
-        this.#flushScheduled = false;
-        this.#flush();
-      });
-    }
-  }
-
-  /** Proposes commands that came together: they travel together, at once. */
-  proposeAll(
+  propose(
     term: Term,
     proposals: readonly { readonly ticket: Ticket; readonly command: Buffer }[],
   ): void {
-    this.#flush();
     this.#handle({ type: 'propose', term, proposals });
   }
 
@@ -135,9 +109,8 @@ export class Driver implements TransportEvents {
     this.#handle({ type: 'change', ticket, change });
   }
 
-  /** Hands leadership to a voter; undefined: to the one that is furthest along. What was proposed before goes first. */
+  /** Hands leadership to a voter; undefined: to the one that is furthest along. */
   transfer(ticket: Ticket, to: ServerId | undefined): void {
-    this.#flush();
     this.#handle({ type: 'transfer', ticket, to });
   }
 
@@ -179,12 +152,6 @@ export class Driver implements TransportEvents {
   /** This server's place in the cluster; undefined until `start` has loaded the log. */
   get transition(): Transition | undefined {
     return this.#raft && this.#withSpace(this.#raft.transition);
-  }
-
-  #flush(): void {
-    const batch = this.#batch;
-    this.#batch = undefined;
-    if (batch !== undefined) this.#handle({ type: 'propose', ...batch });
   }
 
   get #lacksSpace(): boolean {

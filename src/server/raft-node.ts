@@ -114,7 +114,7 @@ export class RaftNode {
   request(request: RaftRequest): void {
     switch (request.type) {
       case 'propose':
-        this.#driver.propose(request.term, request.ticket, request.command);
+        this.#driver.propose(request.term, [request]);
         return;
       case 'read':
         this.#driver.read(request.ticket);
@@ -133,7 +133,7 @@ export class RaftNode {
     term: Term,
     proposals: readonly { readonly ticket: Ticket; readonly command: Buffer }[],
   ): void {
-    this.#driver.proposeAll(term, proposals);
+    this.#driver.propose(term, proposals);
   }
 
   /** Until when local reads are linearizable here. */

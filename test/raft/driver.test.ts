@@ -16,7 +16,6 @@ class Bench {
   readonly sent: Outbound[] = [];
   readonly writes: { write: Persist; resolve: () => void; reject: (error: Error) => void }[] = [];
   readonly timers: { at: number; run: () => void; live: boolean }[] = [];
-  readonly turns: (() => void)[] = [];
   readonly snapshots: TestSnapshotData[] = [];
   readonly driver: Driver;
   now = 0;
@@ -73,7 +72,9 @@ class Bench {
             },
           };
         },
-        nextTurn: (run) => this.turns.push(run),
+        nextTurn: () => {
+          throw new Error('what is to be done is done at once');
+        },
       },
       random: seededRandom(1),
       logger: nullLogger,
@@ -123,15 +124,11 @@ t.test('a sole voter leads when its vote and its barrier are durable', async (t)
   t.same(bench.timers, [], 'an idle daemon does not wake up');
 });
 
-t.test('a proposal is written at once when nothing is under way, then once a turn', async (t) => {
+t.test('proposals that came together are written together, whatever is under way', async (t) => {
   const bench = new Bench({ 1: 'voter' });
   const leadership = await bench.lead();
-  for (let ticket = 1; ticket <= 4; ticket++) {
-    bench.driver.propose(leadership, ticket, commandOf('x'));
-  }
-  t.equal(bench.writes.length, 1);
-  t.equal(bench.turns.length, 1);
-  bench.turns[0]?.();
+  propose(bench, leadership, 1);
+  propose(bench, leadership, 2, 3, 4);
   t.same(
     bench.writes.map(({ write }) => write.append.length),
     [1, 3],
@@ -142,15 +139,19 @@ t.test('a proposal is written at once when nothing is under way, then once a tur
   t.equal(bench.driver.appliedBytes, encodedBytes + 8 + 4 * 8);
 });
 
+function propose(bench: Bench, inTerm: Term, ...tickets: number[]): void {
+  const proposals = tickets.map((ticket) => ({ ticket, command: commandOf('x') }));
+  bench.driver.propose(inTerm, proposals);
+}
+
 const encodedBytes = encodeConfiguration(members({ 1: 'voter' })).length;
 
-t.test('proposals of different leaderships are not mixed', async (t) => {
+t.test('a proposal of another leadership is refused', async (t) => {
   const bench = new Bench({ 1: 'voter' });
   const leadership = await bench.lead();
-  bench.driver.propose(leadership, 1, commandOf('x'));
-  bench.driver.propose(term(leadership - 1), 2, commandOf('x'));
-  bench.driver.propose(leadership, 3, commandOf('x'));
-  for (const turn of bench.turns) turn();
+  propose(bench, leadership, 1);
+  propose(bench, term(leadership - 1), 2);
+  propose(bench, leadership, 3);
   t.match(bench.events, ['persist 3', '2 refused', 'persist 4']);
 });
 
@@ -176,10 +177,10 @@ t.test('answers leave when the write they depend on is durable', async (t) => {
 t.test('a failed write is fatal: nothing is answered, written or settled after it', async (t) => {
   const bench = new Bench({ 1: 'voter' });
   const leadership = await bench.lead();
-  bench.driver.propose(leadership, 1, commandOf('x'));
+  propose(bench, leadership, 1);
   await bench.finish(new Error('bad disk'));
   t.same(bench.events, ['persist 3', 'fatal bad disk']);
-  bench.driver.propose(leadership, 2, commandOf('x'));
+  propose(bench, leadership, 2);
   t.same(bench.events.slice(2), ['2 refused']);
 });
 
@@ -193,7 +194,7 @@ t.test('the lease ends before the order to take over leaves', async (t) => {
   t.same(bench.events.slice(0, 2), ['no lease', 'send timeoutNow']);
 });
 
-t.test('what was proposed before a transfer reaches Raft before it', async (t) => {
+t.test('the order to take over leaves when what was proposed before it is committed', async (t) => {
   const bench = new Bench({ 1: 'voter', 2: 'voter', 3: 'voter' });
   const leadership = await elected(bench);
   const answers = async (last: number) => {
@@ -201,9 +202,9 @@ t.test('what was proposed before a transfer reaches Raft before it', async (t) =
   };
   await answers(2);
   while (bench.writes.length > 0) await bench.finish();
-  bench.driver.propose(leadership, 1, commandOf('x'));
-  // Our own disk is busy with the first, which the others commit: the second waits for company.
-  bench.driver.propose(leadership, 2, commandOf('y'));
+  propose(bench, leadership, 1);
+  // Our own disk is busy with both; the others commit the first.
+  propose(bench, leadership, 2);
   await answers(3);
   bench.events.length = 0;
   bench.driver.transfer(9, undefined);
@@ -265,7 +266,7 @@ t.test('a leader wakes for its heartbeats, and only for them', async (t) => {
 t.test('a snapshot is taken of the machine as it is, written, and released', async (t) => {
   const bench = new Bench({ 1: 'voter' }, { snapshotThreshold: 3 });
   const leadership = await bench.lead();
-  bench.driver.propose(leadership, 1, commandOf('x'));
+  propose(bench, leadership, 1);
   await bench.finish();
   t.same(bench.events, ['persist 3', 'apply 1', 'write snapshot 3']);
   t.equal(bench.driver.status()?.snapshotIndex, 3);
@@ -280,7 +281,7 @@ t.test('a few large entries make a snapshot due as many small ones do', async (t
   const leadership = await bench.lead();
   const command = Buffer.alloc(400);
   for (const ticket of [1, 2, 3]) {
-    bench.driver.propose(leadership, ticket, command);
+    bench.driver.propose(leadership, [{ ticket, command }]);
     await bench.finish();
   }
   t.equal(bench.driver.status()?.snapshotIndex, 4, 'as soon as the third is in the log');
@@ -290,7 +291,7 @@ t.test('a snapshot that cannot be written is released and tried again later', as
   const bench = new Bench({ 1: 'voter' }, { snapshotThreshold: 3 });
   const leadership = await bench.lead();
   bench.snapshotFails = true;
-  bench.driver.propose(leadership, 1, commandOf('x'));
+  propose(bench, leadership, 1);
   await bench.finish();
   t.equal(bench.driver.status()?.snapshotIndex, 0);
   t.same(
@@ -298,7 +299,7 @@ t.test('a snapshot that cannot be written is released and tried again later', as
     [1],
   );
   bench.snapshotFails = false;
-  bench.driver.propose(leadership, 2, commandOf('x'));
+  propose(bench, leadership, 2);
   await bench.finish();
   t.equal(bench.driver.status()?.snapshotIndex, 4);
 });
@@ -333,7 +334,7 @@ t.test('before the start and after the end everything is refused, and nothing le
   const bench = new Bench({ 1: 'voter' });
   bench.driver.read(1);
   const leadership = await bench.lead();
-  bench.driver.propose(leadership, 2, commandOf('x'));
+  propose(bench, leadership, 2);
   const stopped = bench.driver.stop();
   bench.driver.change(3, { kind: 'remove', id: id(2) });
   const data = await received(t, bench);

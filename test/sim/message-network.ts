@@ -70,7 +70,7 @@ export class MessageNetwork implements Network {
     return {
       start: () => driver.start(),
       request: (request) => ask(driver, request),
-      propose: (term, proposals) => driver.proposeAll(term, proposals),
+      propose: (term, proposals) => driver.propose(term, proposals),
       handedOut: () => {},
       applied: () => {},
       get leaseUntil() {
@@ -260,7 +260,7 @@ export class MessageNetwork implements Network {
 function ask(driver: Driver, request: RaftRequest): void {
   switch (request.type) {
     case 'propose':
-      driver.propose(request.term, request.ticket, request.command);
+      driver.propose(request.term, [request]);
       return;
     case 'read':
       driver.read(request.ticket);

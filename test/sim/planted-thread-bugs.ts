@@ -18,11 +18,11 @@ export const threadBugs: Readonly<Record<string, PlantedBug>> = {
     why: 'a write that its client was told is lost is committed on top of what others wrote since',
   },
   'a transfer overtakes what was proposed before it': {
-    file: 'src/raft/driver.ts',
+    file: 'src/server/raft-main-end.ts',
     patches: [
       {
-        find: "    this.#flush();\n    this.#handle({ type: 'transfer', ticket, to });\n",
-        replace: "    this.#handle({ type: 'transfer', ticket, to });\n",
+        find: '      this.#closeBatch();\n      this.channel.post(request);\n',
+        replace: '      this.channel.post(request);\n',
       },
     ],
     why: 'a write that was there before the handover is lost with it',
