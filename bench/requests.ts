@@ -53,6 +53,7 @@ function connect(): Session {
     write: (bytes) => {
       received++;
       written += bytes.length;
+      return true;
     },
     bufferedBytes: 0,
     readNow: () => Buffer.alloc(0),
@@ -79,10 +80,10 @@ exec(session, 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, n INTEGER)');
 exec(
   session,
   `WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < ${rows})
-   INSERT INTO t SELECT x, 'value number ' || x || ' with some more text to make a row', x FROM c`,
+   INSERT INTO t SELECT x, 'value number ' || x || ' with some more text to make a row that is as long as the ones of the load program: a hundred', x FROM c`,
 );
 
-const text = 'some value text of forty characters or so';
+const text = '0123456789'.repeat(10);
 const pointRead = 'SELECT v FROM t WHERE id = ?';
 const insert = 'INSERT INTO t(v, n) VALUES(?, ?)';
 const prepared = (sql: string): void => session.receive(request.prepare(sql));

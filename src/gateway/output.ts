@@ -3,8 +3,11 @@
  * `receive`, `drained` and `closed`, and hears of everything else here.
  */
 export interface Output {
-  /** Sends bytes, in order. They belong to the transport from now on and are never changed. */
-  write(bytes: Uint8Array): void;
+  /**
+   * Sends bytes, in order. True: it needs them no more, their memory may be used again. False: they belong to it from now
+   * on and are never changed.
+   */
+  write(bytes: Uint8Array): boolean;
   /**
    * Bytes written and not yet taken by the network. After it was seen above a high-water mark the session
    * waits for `drained`, which the transport calls whenever it falls to 0.

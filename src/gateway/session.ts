@@ -254,7 +254,9 @@ export class Session {
   }
 
   #flush(): void {
-    if (this.writer.length > 0 && !this.#ended) this.#output.write(this.writer.takeBytes());
+    if (this.writer.length === 0 || this.#ended) return;
+    const bytes = this.writer.takeBytes();
+    if (this.#output.write(bytes)) Writer.giveBack(bytes);
   }
 
   /** While whole requests wait, no more than enough of them are read. */

@@ -18,6 +18,10 @@ const empty = Buffer.alloc(0);
 let spare: Buffer = empty;
 let spareStart = 0;
 
+/** The slab that was last asked for its view, which is made once for many messages. */
+let viewed: Buffer = empty;
+let view: DataView = new DataView(empty.buffer, empty.byteOffset, 0);
+
 /**
  * Bytes under construction. Grows as needed; what was taken is never moved or changed again, so it can be
  * handed to a socket without a copy.
@@ -54,6 +58,16 @@ export class Writer {
     return this.#slab;
   }
 
+  /** The same memory as `bytes`, for whoever copies words. */
+  get view(): DataView {
+    const slab = this.#slab;
+    if (viewed !== slab) {
+      viewed = slab;
+      view = new DataView(slab.buffer, slab.byteOffset, slab.length);
+    }
+    return view;
+  }
+
   /** Reserves `size` bytes and returns their offset in `bytes`. Their content is arbitrary: write all of them. */
   take(size: number): number {
     if (this.#end + size > this.#slab.length) this.#grow(size);
@@ -86,14 +100,21 @@ export class Writer {
   takeBytes(): Buffer {
     const bytes = this.#slab.subarray(this.#start, this.#end);
     this.#start = this.#end;
-    if (this.#capacityBytes === undefined) this.#giveBack();
+    if (this.#capacityBytes === undefined) this.#leaveRest();
     // What one large message needed is not kept for the next one.
     else if (this.#slab.length > this.#capacityBytes) this.#forget();
     return bytes;
   }
 
+  /** What `takeBytes` returned last, to this or any other writer, is needed no more: its memory is used again. */
+  static giveBack(bytes: Buffer): void {
+    if (bytes.buffer !== spare.buffer) return;
+    if (spare.byteOffset + spareStart !== bytes.byteOffset + bytes.length) return;
+    spareStart -= bytes.length;
+  }
+
   /** The rest of the slab is for whoever writes next. What one large message needed is not kept. */
-  #giveBack(): void {
+  #leaveRest(): void {
     const left = this.#slab.length - this.#end;
     if (this.#slab.length === sharedSlabBytes && left > spare.length - spareStart) {
       spare = this.#slab;

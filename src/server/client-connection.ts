@@ -50,8 +50,8 @@ export class ClientConnection implements Output {
     return this.#receivedCount;
   }
 
-  write(bytes: Uint8Array): void {
-    this.#writer.write(bytes);
+  write(bytes: Uint8Array): boolean {
+    return this.#writer.write(bytes);
   }
 
   get bufferedBytes(): number {

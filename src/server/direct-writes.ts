@@ -48,23 +48,28 @@ export class SocketWriter {
     return this.#direct ? this.#pendingBytes : this.#socket.writableLength;
   }
 
-  /** Sends bytes, in order; they must not change afterwards. Without effect once the socket is closing. */
-  write(bytes: Uint8Array): void {
+  /**
+   * Sends bytes, in order. True: the kernel has them. False: they must not change any more. Without effect once the
+   * socket is closing.
+   */
+  write(bytes: Uint8Array): boolean {
     const socket = this.#socket;
     if (!this.#direct || binding === undefined) {
       socket.write(bytes);
-      return;
+      return false;
     }
     const handle = handleOf(socket);
-    if (handle == null || socket.writableEnded) return;
+    if (handle == null || socket.writableEnded) return true;
     this.#request ??= new binding.WriteWrap();
     const request = this.#request;
     const failure = handle.writeBuffer(request, bytes);
     if (failure !== 0) {
       socket.destroy(new Error(`write failed with ${failure}`));
-      return;
+      return true;
     }
-    if (binding.streamBaseState[binding.kLastWriteWasAsync] !== 0) this.#pending(request, bytes);
+    if (binding.streamBaseState[binding.kLastWriteWasAsync] === 0) return true;
+    this.#pending(request, bytes);
+    return false;
   }
 
   /** The kernel's buffer is full: libuv writes the rest when there is room. */

@@ -119,14 +119,14 @@ export class Client implements Output {
     this.session = harness.gateway.accept(this);
   }
 
-  write(bytes: Uint8Array): void {
+  write(bytes: Uint8Array): boolean {
     this.writes++;
     if (this.stalled) this.bufferedBytes += bytes.length;
     this.#bytes = Buffer.concat([this.#bytes, bytes]);
     for (;;) {
-      if (this.#bytes.length < 8) return;
+      if (this.#bytes.length < 8) return true;
       const size = 8 + 8 * this.#bytes.readUInt32LE(0);
-      if (this.#bytes.length < size) return;
+      if (this.#bytes.length < size) return true;
       this.messages.push(this.#bytes.subarray(0, size));
       this.#bytes = this.#bytes.subarray(size);
     }

@@ -75,9 +75,10 @@ export class GatewayConnection implements Output {
     this.#there(() => this.#session?.close());
   }
 
-  write(bytes: Uint8Array): void {
+  write(bytes: Uint8Array): boolean {
     const copy = Buffer.from(bytes);
     this.#receivedUntil = this.#later(this.#receivedUntil, () => this.#receive(copy));
+    return true;
   }
 
   readNow(): Buffer {
