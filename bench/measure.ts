@@ -28,6 +28,8 @@ export interface Measuring {
   readonly cells: readonly Cell[];
   readonly rounds: number;
   readonly seconds: number;
+  /** How long each workload runs before anything is measured. */
+  readonly warmUpSeconds: number;
   readonly surroundings: Surroundings;
   readonly onSample: (sample: Sample) => void;
 }
@@ -55,6 +57,7 @@ async function measureKind(kind: Kind, round: number, measuring: Measuring): Pro
     await prepareTables(cluster.addresses);
     await pause(IDLE_MS);
     const idle = cluster.servers.map((server) => server.residentBytes());
+    await warmUp(cluster, measuring);
     for (const cell of measuring.cells) {
       const measured = await measureCell(cluster, cell, measuring.seconds * 1000, idle);
       const sample = { round, kind: kind.name, ...cell, ...measured };
@@ -64,6 +67,18 @@ async function measureKind(kind: Kind, round: number, measuring: Measuring): Pro
     return samples;
   } finally {
     await cluster.stop();
+  }
+}
+
+/** Of several connections, so that what runs seldom on one has run often enough to be compiled. */
+const WARM_UP_CONNECTIONS = 16;
+
+/** Servers run for months; those of a benchmark should not be measured in their first seconds. */
+async function warmUp(cluster: ThreeServers, { cells, warmUpSeconds }: Measuring): Promise<void> {
+  if (warmUpSeconds === 0) return;
+  for (const workload of new Set(cells.map((cell) => cell.workload))) {
+    const cell = { workload, connections: WARM_UP_CONNECTIONS };
+    await runLoad(cluster.addresses, cell, warmUpSeconds * 1000);
   }
 }
 

@@ -16,6 +16,7 @@ import { number, tablesOf } from './table.ts';
 interface Options {
   readonly rounds: number;
   readonly seconds: number;
+  readonly warmUpSeconds: number;
   readonly workloads: readonly string[];
   readonly connections: readonly number[];
   readonly goals?: true;
@@ -55,16 +56,26 @@ function positive(text: string): number {
   return value;
 }
 
+function notNegative(text: string): number {
+  return text === '0' ? 0 : positive(text);
+}
+
 const program = new Command('npm run bench --')
   .description(
     'Measures three servers of dqlited beside three of C dqlite, one kind after the other.',
   )
   .option('--rounds <n>', 'how often each kind is measured', positive, 5)
   .option('--seconds <n>', 'how long a cell is measured', positive, 3)
+  .option(
+    '--warm-up-seconds <n>',
+    'how long each workload runs before anything is measured',
+    notNegative,
+    3,
+  )
   .option('--workloads <list>', 'which', (text) => text.split(','), [...workloads])
   .option('--connections <list>', 'how many clients', numbers, [...connectionCounts])
   .option('--goals', 'only the cells that have a goal')
-  .option('--quick', 'the cells that have a goal, two rounds of one second: about two minutes')
+  .option('--quick', 'the cells that have a goal, two rounds of one second: about three minutes')
   .option('--ours-only', 'without C servers')
   .option('--c-only', 'without ours')
   .option('--c-library <dir>', 'also C servers with the libdqlite.so.0 in DIR', collect, [])
@@ -115,6 +126,7 @@ async function measure(options: Options): Promise<Results> {
     cells,
     rounds,
     seconds,
+    warmUpSeconds: options.quick ? 1 : options.warmUpSeconds,
     surroundings,
     onSample: tell,
   }).finally(() => surroundings.close());
