@@ -34,8 +34,8 @@ export interface HostParts<S extends Service> {
   /** Whom a fresh directory is bootstrapped with; undefined: it starts empty and waits to be added. */
   readonly members: Configuration | undefined;
   readonly segmentBytes: number;
-  /** How long it takes to read a snapshot: a large database is not restored in a moment. */
-  readonly restoreMs: number;
+  /** Says how long it takes to read the next snapshot: a large database is not restored in a moment. */
+  readonly restoreMs: () => number;
   /** What runs on it; made anew for every run of the process. */
   readonly createService: (clock: HostClock) => S;
 }

@@ -25,6 +25,7 @@ export const misfortunes: Readonly<
   transfer: { weight: 3, strike: (nemesis) => nemesis.operators.transfer() },
   'transfer with a write': { weight: 2, strike: (nemesis) => nemesis.transferWithWrite() },
   'transfer there and back': { weight: 2, strike: (nemesis) => nemesis.transferThereAndBack() },
+  'lost and regained': { weight: 2, strike: (nemesis) => nemesis.loseAndRegain() },
   'late transfer': { weight: 3, strike: (nemesis) => nemesis.lateTransfer() },
   'transfer in the dark': { weight: 3, strike: (nemesis) => nemesis.transferInTheDark() },
 };

@@ -365,6 +365,25 @@ export class Nemesis {
     });
   }
 
+  /** The same without anybody's asking: clients write where the loss of leadership was not heard of. */
+  loseAndRegain(): void {
+    const { clock, electionTimeoutMs, hosts, network, random, log } = this.#parts;
+    const [leader] = this.operators.leaders;
+    if (leader?.life === undefined || !leader.hasThreads) return;
+    log(() => `${leader.id} is not heard, and does not hear what Raft says`);
+    leader.life.holdUp(random.int(3 * electionTimeoutMs, 7 * electionTimeoutMs));
+    for (const other of hosts) {
+      if (other !== leader) network.cut(leader.id, other.id);
+    }
+    clock.after(random.int(electionTimeoutMs, 4 * electionTimeoutMs), () => {
+      if (this.#over) return;
+      this.mend();
+      const successor = hosts.find(({ id, life }) => life?.transition?.ready && id !== leader.id);
+      if (successor !== undefined) this.operators.handOver(successor, leader.id);
+    });
+    this.#probe(leader, 7 * electionTimeoutMs);
+  }
+
   #happens(percent: number): boolean {
     return this.#parts.random.int(0, 99) < percent;
   }

@@ -77,12 +77,15 @@ export function observedByRaft(
   };
 }
 
-/** The same machine where it is: what is applied here is acknowledged from here on. Snapshots take their time. */
+/**
+ * The same machine where it is: what is applied here is acknowledged from here on. Snapshots take their time, each its
+ * own, so that the one before may be the last to be read.
+ */
 export function observedOnMain(
   machine: StateMachine,
   { id, around }: Watch,
   clock: HostClock,
-  restoreMs: number,
+  restoreMs: () => number,
 ): StateMachine {
   return {
     apply: (entries) => {
@@ -93,7 +96,7 @@ export function observedOnMain(
     transition: (transition) => machine.transition(transition),
     takeSnapshot: () => machine.takeSnapshot(),
     restore: async ({ meta, data }) => {
-      await machine.restore({ meta, data: slowly(data, clock, restoreMs) });
+      await machine.restore({ meta, data: slowly(data, clock, restoreMs()) });
       around.restored(id, meta);
     },
   };

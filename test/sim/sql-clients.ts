@@ -1,3 +1,4 @@
+import type { ServerId } from '../../src/base/ids.ts';
 import type { Random } from '../../src/base/random.ts';
 import type { Response } from '../../src/protocol/responses.ts';
 import { request } from '../support/wire.ts';
@@ -44,6 +45,9 @@ export class SqlClients implements Clients {
   #calm = false;
   #hasSchema = false;
   #lines = 0;
+  /** Whoever reads where leadership may have gone: a connection to each such host, while it is answered. */
+  readonly #probes = new Map<ServerId, GatewayConnection>();
+  readonly #probing = new Set<ServerId>();
   readonly #acknowledgedLines = new Set<number>();
   readonly #refusedLines = new Set<number>();
 
@@ -72,8 +76,10 @@ export class SqlClients implements Clients {
     for (let client = 0; client < this.#options.clients; client++) void this.#live();
   }
 
-  /** What is read through the gateway is checked by what comes of it. */
-  probe(): void {}
+  probe(id: ServerId): void {
+    const host = this.#hosts.find((one) => one.id === id);
+    if (host?.life !== undefined && !this.#probing.has(id)) void this.#probe(host);
+  }
 
   calm(): void {
     this.#calm = true;
@@ -95,6 +101,25 @@ export class SqlClients implements Clients {
         connection?.hangUp();
         connection = undefined;
       }
+    }
+  }
+
+  /** Whoever is asked says that it does not lead, or answers with what is so. */
+  async #probe(host: Host<SqlService>): Promise<void> {
+    this.#probing.add(host.id);
+    let connection = this.#probes.get(host.id);
+    try {
+      if (connection === undefined || connection.closed) {
+        connection = this.#dial(host);
+        this.#probes.set(host.id, connection);
+        await this.#call(connection, request.open('main.db'));
+      }
+      await this.#read(connection, this.#anyRegister(), false);
+    } catch (error) {
+      if (!(error instanceof NoAnswer || error instanceof Refused)) throw error;
+      connection?.hangUp();
+    } finally {
+      this.#probing.delete(host.id);
     }
   }
 
@@ -127,7 +152,7 @@ export class SqlClients implements Clients {
   }
 
   async #operate(connection: GatewayConnection): Promise<void> {
-    const register = this.#random.int(0, this.#options.registers - 1);
+    const register = this.#anyRegister();
     const inTransaction = this.#random.int(0, 99) < 40;
     const readPercent = this.#calm ? 30 : this.#options.readPercent;
     if (this.#random.int(0, 99) < readPercent) {
@@ -138,6 +163,10 @@ export class SqlClients implements Clients {
     const begun = this.#histories.begin('write', register, this.#clock.now());
     if (inTransaction) await this.#writeWithLine(connection, begun);
     else await this.#finish(connection, begun, upsert(begun));
+  }
+
+  #anyRegister(): number {
+    return this.#random.int(0, this.#options.registers - 1);
   }
 
   /** The request that commits the write. */

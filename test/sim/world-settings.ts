@@ -18,7 +18,7 @@ export interface HostSettings {
   readonly rate: number;
   readonly zeroMs: number;
   readonly maxDiskLatencyMs: number;
-  readonly restoreMs: number;
+  readonly maxRestoreMs: number;
   readonly raft: RaftOptions;
   /** Raft runs on a thread of its own, and this is how the threads hear of each other. */
   readonly port: PortOptions | undefined;
@@ -97,7 +97,7 @@ function drawHosts(random: Random, count: number, sql: boolean): HostSettings[] 
     rate: 1 + random.int(-maxDriftThousandths, maxDriftThousandths) / 1000,
     zeroMs: random.int(0, 1000),
     maxDiskLatencyMs: happens(random, 15) ? 10 : 2,
-    restoreMs: happens(random, 30) ? random.int(1, 4 * electionTimeoutMs) : 0,
+    maxRestoreMs: happens(random, sql ? 60 : 30) ? random.int(1, 6 * electionTimeoutMs) : 0,
     raft: drawRaftOptions(random, idOf(at + 1), sql || happens(random, 50)),
     port,
   }));

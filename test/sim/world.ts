@@ -317,12 +317,13 @@ export class World implements Surroundings {
   }
 
   #createHost<S extends Service>(
-    { address, members, rate, zeroMs, maxDiskLatencyMs, restoreMs, raft, port }: HostSettings,
+    { address, members, rate, zeroMs, maxDiskLatencyMs, maxRestoreMs, raft, port }: HostSettings,
     createService: (clock: HostClock) => S,
   ): Host<S> {
     const clock = new HostClock(this.#clock, rate, zeroMs);
     const options = { directories: [directory], minLatencyMs: 0, maxLatencyMs: maxDiskLatencyMs };
     const mainClock = new HostClock(this.#clock, rate, zeroMs);
+    const random = this.#fork();
     return new Host({
       world: this.#clock,
       threads: port && { mainClock, port },
@@ -335,7 +336,7 @@ export class World implements Surroundings {
       around: this,
       members,
       segmentBytes: this.#settings.segmentBytes,
-      restoreMs,
+      restoreMs: () => random.int(0, maxRestoreMs),
       createService,
     });
   }
