@@ -1,5 +1,6 @@
 import type { Random } from '../../src/base/random.ts';
 import type { Host } from './host.ts';
+import { LeadershipPlots } from './leadership-plots.ts';
 import { type Misfortune, misfortunes } from './misfortunes.ts';
 import type { Network } from './network.ts';
 import type { Operators } from './operators.ts';
@@ -22,6 +23,7 @@ export interface NemesisParts {
 /** Whatever can go wrong, and what operators do at the wrong moment; all by the random source. */
 export class Nemesis {
   readonly operators: Operators;
+  readonly plots: LeadershipPlots;
   readonly #parts: NemesisParts;
   readonly #deck: Misfortune[] = [];
   /** How many of a hundred new leaders are struck as soon as they lead, and voters as soon as they vote. */
@@ -38,6 +40,7 @@ export class Nemesis {
   constructor(parts: NemesisParts) {
     this.operators = parts.operators;
     this.#parts = parts;
+    this.plots = new LeadershipPlots(parts, this);
     this.#huntPercent = this.#happens(40) ? parts.random.int(20, 80) : 0;
     this.#pauseMs = parts.random.int(parts.electionTimeoutMs / 2, parts.electionTimeoutMs * 4);
     this.#votePercent = this.#happens(30) ? parts.random.int(5, 40) : 0;
@@ -47,6 +50,11 @@ export class Nemesis {
       const count = weight * parts.random.int(0, 3);
       for (let at = 0; at < count; at++) this.#deck.push(strike);
     }
+  }
+
+  /** Everything has healed. */
+  get over(): boolean {
+    return this.#over;
   }
 
   start(): void {
@@ -98,15 +106,31 @@ export class Nemesis {
     });
   }
 
-  /** Somebody got a snapshot, and has yet to restore it: now it shall lead. */
+  /** Somebody got a snapshot, and has yet to restore it: now it shall lead, or need the next one. */
   installing(host: Host): void {
-    if (this.#over || !this.#happens(40)) return;
+    if (this.#over || !this.#happens(70)) return;
+    if (this.#happens(50)) {
+      this.leaveBehind(host);
+      return;
+    }
     const { clock, electionTimeoutMs, random } = this.#parts;
     clock.after(random.int(0, electionTimeoutMs), () => {
       const [leader] = this.operators.leaders;
       if (this.#over || leader === undefined || leader === host) return;
       if (this.#happens(30)) this.crash(leader, 'power cut');
       else this.operators.handOver(leader, host.id);
+    });
+  }
+
+  /** It misses more than the others keep in their logs. */
+  leaveBehind(host: Host): void {
+    const { clock, electionTimeoutMs, hosts, network, random, log } = this.#parts;
+    log(() => `${host.id} is left behind`);
+    for (const other of hosts) {
+      if (other !== host) network.cut(other.id, host.id);
+    }
+    clock.after(random.int(electionTimeoutMs / 2, electionTimeoutMs * 3), () => {
+      if (!this.#over) this.mend();
     });
   }
 
@@ -209,7 +233,7 @@ export class Nemesis {
         if (apart && (!oneWay || sides.get(from.id) === 0)) network.cut(from.id, to.id);
       }
     }
-    this.#mendLater();
+    this.mendLater();
     log(
       () =>
         `partition${oneWay ? ' in one direction' : ''}: ${hosts.map(({ id }) => sides.get(id))}`,
@@ -225,7 +249,7 @@ export class Nemesis {
       if (directions !== 1) network.cut(host.id, other.id);
       if (directions !== 2) network.cut(other.id, host.id);
     }
-    this.#mendLater();
+    this.mendLater();
   }
 
   /** Some reach some, in some direction. */
@@ -238,7 +262,7 @@ export class Nemesis {
         if (from !== to && this.#happens(percent)) network.cut(from.id, to.id);
       }
     }
-    this.#mendLater();
+    this.mendLater();
     log(() => `of a hundred directions ${percent} are cut`);
   }
 
@@ -253,7 +277,7 @@ export class Nemesis {
       }
     }
     log(() => `of a hundred directions ${percent} are slow`);
-    this.#mendLater();
+    this.mendLater();
   }
 
   mend(): void {
@@ -287,101 +311,12 @@ export class Nemesis {
   }
 
   /** Most cuts do not last: else little would ever be committed. */
-  #mendLater(): void {
+  mendLater(): void {
     const { clock, electionTimeoutMs, random } = this.#parts;
     if (this.#happens(20)) return;
     clock.after(random.int(0, electionTimeoutMs * 5), () => {
       if (!this.#over) this.mend();
     });
-  }
-
-  /** The old leader is the last to hear of the new one. */
-  transferInTheDark(): void {
-    const { clock, electionTimeoutMs, hosts, network, random, log } = this.#parts;
-    const [leader] = this.operators.leaders;
-    this.operators.transfer();
-    clock.after(random.int(0, 100) / 10, () => {
-      if (this.#over || leader === undefined) return;
-      log(() => `${leader.id} hears nobody`);
-      for (const other of hosts) {
-        if (other !== leader) network.cut(other.id, leader.id);
-      }
-      this.#mendLater();
-      this.#probe(leader, 3 * electionTimeoutMs);
-    });
-  }
-
-  /** What the others say to the old leader comes late: what they said while they still followed, and that they do no more. */
-  lateTransfer(): void {
-    const { clock, electionTimeoutMs, hosts, network, random, log } = this.#parts;
-    const [leader] = this.operators.leaders;
-    if (leader === undefined) return;
-    const byMs = random.int(electionTimeoutMs / 4, electionTimeoutMs * 0.8);
-    log(() => `${leader.id} hears everybody late by ${byMs} ms`);
-    for (const other of hosts) {
-      if (other !== leader) network.slow(other.id, leader.id, byMs);
-    }
-    this.#mendLater();
-    clock.after(random.int(0, electionTimeoutMs), () => {
-      if (this.#over) return;
-      this.operators.handOver(leader, undefined);
-      this.#probe(leader, 3 * electionTimeoutMs);
-    });
-  }
-
-  /** Whoever may be deposed is read from, again and again. */
-  #probe(host: Host, forMs: number): void {
-    const { clock, probe, random } = this.#parts;
-    if (this.#over || forMs <= 0) return;
-    const pauseMs = random.int(1, 20);
-    clock.after(pauseMs, () => {
-      probe(host);
-      this.#probe(host, forMs - pauseMs);
-    });
-  }
-
-  /** A write that the others have stored before the leader has, and one behind it: the transfer is the third. */
-  transferWithWrite(): void {
-    const [leader] = this.operators.leaders;
-    if (leader !== undefined && this.#happens(70)) this.slowDisk(leader);
-    this.operators.transferWithNextWrite();
-  }
-
-  /** The thread that serves clients is the last to hear that leadership was gone and is back. */
-  transferThereAndBack(): void {
-    const { clock, electionTimeoutMs, hosts, random, log } = this.#parts;
-    const [leader] = this.operators.leaders;
-    this.operators.transfer();
-    clock.after(random.int(0, 100) / 100, () => {
-      if (this.#over || leader === undefined) return;
-      log(() => `${leader.id} does not hear what Raft says`);
-      leader.life?.holdUp(random.int(1, 3 * electionTimeoutMs));
-      this.#probe(leader, 3 * electionTimeoutMs);
-    });
-    clock.after(random.int(5, electionTimeoutMs), () => {
-      const successor = hosts.find(({ life }) => life?.transition?.ready === true);
-      if (this.#over || leader === undefined || successor === undefined) return;
-      if (successor !== leader) this.operators.handOver(successor, leader.id);
-    });
-  }
-
-  /** The same without anybody's asking: clients write where the loss of leadership was not heard of. */
-  loseAndRegain(): void {
-    const { clock, electionTimeoutMs, hosts, network, random, log } = this.#parts;
-    const [leader] = this.operators.leaders;
-    if (leader?.life === undefined || !leader.hasThreads) return;
-    log(() => `${leader.id} is not heard, and does not hear what Raft says`);
-    leader.life.holdUp(random.int(3 * electionTimeoutMs, 7 * electionTimeoutMs));
-    for (const other of hosts) {
-      if (other !== leader) network.cut(leader.id, other.id);
-    }
-    clock.after(random.int(electionTimeoutMs, 4 * electionTimeoutMs), () => {
-      if (this.#over) return;
-      this.mend();
-      const successor = hosts.find(({ id, life }) => life?.transition?.ready && id !== leader.id);
-      if (successor !== undefined) this.operators.handOver(successor, leader.id);
-    });
-    this.#probe(leader, 7 * electionTimeoutMs);
   }
 
   #happens(percent: number): boolean {

@@ -52,6 +52,7 @@ export const sqlBugs: Readonly<Record<string, PlantedBug>> = {
     patches: [{ find: '(this.#last + 1) >>> 0', replace: '(this.#last + 1) & 3' }],
     why: 'a connection takes the pages that it has cached for those of now',
     step: 10,
+    within: 20,
   },
   'SQL is served before the snapshot is restored': {
     file: 'src/sql/state-machine.ts',

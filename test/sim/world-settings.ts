@@ -61,7 +61,7 @@ export function drawSettings(random: Random, kind: WorldSettings['kind']): World
   const sql = kind === 'sql';
   return {
     kind,
-    faultyMs: sql ? 1200 : (lengthsMs[random.int(0, lengthsMs.length - 1)] ?? 2000),
+    faultyMs: sql ? 1600 : (lengthsMs[random.int(0, lengthsMs.length - 1)] ?? 2000),
     hosts: drawHosts(random, sql ? 3 : (sizes[random.int(0, sizes.length - 1)] ?? 3), sql),
     segmentBytes: 4096 * (sql ? random.int(4, 16) : random.int(1, 4)),
     ties: happens(random, 30),
@@ -97,21 +97,21 @@ function drawHosts(random: Random, count: number, sql: boolean): HostSettings[] 
     rate: 1 + random.int(-maxDriftThousandths, maxDriftThousandths) / 1000,
     zeroMs: random.int(0, 1000),
     maxDiskLatencyMs: happens(random, 15) ? 10 : 2,
-    maxRestoreMs: happens(random, sql ? 60 : 30) ? random.int(1, 6 * electionTimeoutMs) : 0,
-    raft: drawRaftOptions(random, idOf(at + 1), sql || happens(random, 50)),
+    maxRestoreMs: happens(random, sql ? 60 : 30) ? random.int(1, 8 * electionTimeoutMs) : 0,
+    raft: drawRaftOptions(random, idOf(at + 1), sql ? 6 : happens(random, 50) ? 12 : 60),
     port,
   }));
 }
 
-/** @param eager takes snapshots often, and keeps little of the log behind them */
-function drawRaftOptions(random: Random, id: ServerId, eager: boolean): RaftOptions {
+/** @param maxEntries between two snapshots; at most a third of that is kept of the log behind one */
+function drawRaftOptions(random: Random, id: ServerId, maxEntries: number): RaftOptions {
   return raftOptions({
     id,
     electionTimeoutMs,
     heartbeatMs: random.int(10, 45),
     leaseMarginMs: 10,
-    snapshotThreshold: random.int(3, eager ? 12 : 60),
-    snapshotTrailing: happens(random, 20) ? 0 : random.int(0, eager ? 3 : 40),
+    snapshotThreshold: random.int(3, maxEntries),
+    snapshotTrailing: happens(random, 20) ? 0 : random.int(0, maxEntries / 3),
     snapshotTimeoutMs: 200,
     maxMessageBytes: random.int(8, 200),
     maxMessageEntries: random.int(1, 10),

@@ -336,7 +336,7 @@ export class World implements Surroundings {
       around: this,
       members,
       segmentBytes: this.#settings.segmentBytes,
-      restoreMs: () => random.int(0, maxRestoreMs),
+      restoreMs: () => (random.int(0, 1) === 0 ? 0 : random.int(0, maxRestoreMs)),
       createService,
     });
   }
