@@ -16,6 +16,7 @@ import type { Change, Ticket } from './events.ts';
 import { trackMembers } from './leadership.ts';
 import { knowsCommitted } from './reads.ts';
 import { appendEntry, sendHeartbeat } from './replication.ts';
+import { nameSuccessor } from './transfer.ts';
 import type { Configuration, Index, Server } from './types.ts';
 
 /**
@@ -201,6 +202,7 @@ export function isDeposed(core: Core): boolean {
 }
 
 /** Steps down; the others have been told of the commit. */
-export function depose(core: Core): void {
+export function depose(core: Core, leader: Leader): void {
+  nameSuccessor(core, leader);
   becomeFollower(core, currentTerm(core), undefined);
 }

@@ -266,7 +266,7 @@ function lead(core: Core, leader: Leader): void {
   const round = advanceReads(core, leader);
   const deposed = isDeposed(core);
   replicate(core, leader, due || round || deposed);
-  if (deposed) depose(core);
+  if (deposed) depose(core, leader);
 }
 
 function transitionOf(core: Core): Transition {

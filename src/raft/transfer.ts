@@ -76,6 +76,17 @@ export function advanceTransfer(core: Core, leader: Leader, again: boolean): voi
   outbox.send(target, { kind: 'timeoutNow', term: currentTerm(core), lastIndex, lastTerm });
 }
 
+/**
+ * A leader that was removed or demoted, and is about to step down, has somebody take over at once: nobody need notice its
+ * silence first. Whoever has its whole log will do; where nobody has, an election comes by itself.
+ */
+export function nameSuccessor(core: Core, leader: Leader): void {
+  const { lastIndex, lastTerm } = core.log;
+  const target = voters(core).find(({ id }) => leader.progress.get(id)?.match === lastIndex);
+  if (target === undefined) return;
+  core.outbox.send(target, { kind: 'timeoutNow', term: currentTerm(core), lastIndex, lastTerm });
+}
+
 /** A TimeoutNow is obeyed no more once its target's log has grown beyond it. */
 function forgetTimeoutNow(leader: Leader): void {
   const loose = leader.looseTimeoutNow;

@@ -41,12 +41,15 @@ export class RaftConsensus implements Consensus {
   #lastTicket: Ticket = 0;
   /** As Raft said last. */
   #transition: Transition = unknownTransition;
-  /** Transfers asked for whose outcome has not come. */
-  #transfers = 0;
+  /** Requests that end this leadership, and whose outcome has not come. */
+  #handovers = 0;
+  readonly #self: ServerId;
   readonly #announce: () => void;
   #stopped = false;
 
-  constructor(machine: StateMachine, access: RaftAccess) {
+  /** @param self the id of this server */
+  constructor(self: ServerId, machine: StateMachine, access: RaftAccess) {
+    this.#self = self;
     this.#access = access;
     this.#announce = () => machine.transition(this.transition);
     this.machine = {
@@ -69,7 +72,7 @@ export class RaftConsensus implements Consensus {
 
   get transition(): Transition {
     const transition = this.#transition;
-    const transferring = transition.state === 'leader' && this.#transfers > 0;
+    const transferring = transition.state === 'leader' && this.#handovers > 0;
     return transferring ? { ...transition, transferring } : transition;
   }
 
@@ -78,7 +81,7 @@ export class RaftConsensus implements Consensus {
   }
 
   propose(term: Term, command: Buffer): Ticket {
-    assert(this.#transfers === 0, 'nothing is proposed while leadership is handed over');
+    assert(this.#handovers === 0, 'nothing is proposed while leadership is handed over');
     const ticket = ++this.#lastTicket;
     this.#access.request({ type: 'propose', term, ticket, command });
     return ticket;
@@ -88,23 +91,15 @@ export class RaftConsensus implements Consensus {
     return this.#ask((ticket) => ({ type: 'read', ticket }));
   }
 
+  /** A leader that is removed or demoted leads no more when that is committed: it is the end of its leadership. */
   change(change: Change): Promise<void> {
-    return this.#ask((ticket) => ({ type: 'change', ticket, change }));
+    const votes = change.kind === 'add' || (change.kind === 'assign' && change.role === 'voter');
+    const request = (ticket: Ticket): RaftRequest => ({ type: 'change', ticket, change });
+    return change.id === this.#self && !votes ? this.#askLast(request) : this.#ask(request);
   }
 
-  /**
-   * The machine hears of it before Raft does, and proposes nothing until the outcome is known. Requests keep their
-   * order on the way to Raft: nothing is proposed behind the transfer, where it would be lost with the leadership.
-   */
-  async transfer(to: ServerId | undefined): Promise<void> {
-    this.#transfers++;
-    if (this.#transition.state === 'leader') this.#announce();
-    try {
-      await this.#ask((ticket) => ({ type: 'transfer', ticket, to }));
-    } finally {
-      this.#transfers--;
-      if (this.#transition.state === 'leader') this.#announce();
-    }
+  transfer(to: ServerId | undefined): Promise<void> {
+    return this.#askLast((ticket) => ({ type: 'transfer', ticket, to }));
   }
 
   /** What became of a ticket. Those of proposals are not waited for: a transition tells the machine. */
@@ -124,6 +119,21 @@ export class RaftConsensus implements Consensus {
     this.#waiting.clear();
     this.#unapplied = [];
     for (const waiting of all) waiting.reject(DqliteError.of('leadershipLost'));
+  }
+
+  /**
+   * The machine hears of it before Raft does, and proposes nothing until the outcome is known. Requests keep their
+   * order on the way to Raft: nothing is proposed behind this one, where it would be lost with the leadership.
+   */
+  async #askLast(requestOf: (ticket: Ticket) => RaftRequest): Promise<void> {
+    this.#handovers++;
+    if (this.#transition.state === 'leader') this.#announce();
+    try {
+      await this.#ask(requestOf);
+    } finally {
+      this.#handovers--;
+      if (this.#transition.state === 'leader') this.#announce();
+    }
   }
 
   #ask(requestOf: (ticket: Ticket) => RaftRequest): Promise<void> {

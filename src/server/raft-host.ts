@@ -70,7 +70,7 @@ async function startThread(options: RaftHostOptions, parts: RaftHostParts): Prom
     { options: node, storage, logLevel },
     { clock: nodeClock, logger, fatal },
   );
-  const consensus = new RaftConsensus(machine, thread);
+  const consensus = new RaftConsensus(node.self.id, machine, thread);
   try {
     await thread.start(consensus.machine, (settlement) => consensus.settle(settlement));
   } catch (error) {
@@ -92,7 +92,7 @@ async function startInline(options: RaftHostOptions, parts: RaftHostParts): Prom
   const { machine, logger, fatal, inline = {} } = parts;
   const clock = inline.clock ?? nodeClock;
   let failed = false;
-  const consensus: RaftConsensus = new RaftConsensus(machine, {
+  const consensus: RaftConsensus = new RaftConsensus(options.node.self.id, machine, {
     // Not at once: what becomes of a proposal must not be told before its ticket is known.
     request: (request: RaftRequest) => queueMicrotask(() => node.request(request)),
     leaseHeld: () => clock.now() < node.leaseUntil,

@@ -142,6 +142,30 @@ t.test('a cluster of three', async (t) => {
     await identical(cluster);
   });
 
+  await t.test('a leader that is removed or demoted fails no request', async (t) => {
+    const load = await Load.start(cluster.addresses, 4, 'deposed');
+    t.teardown(() => load.close());
+    const servers = ['--servers', cluster.addresses.join()];
+    const pauses: number[] = [];
+    for (const change of ['assign', 'remove']) {
+      await load.more(50);
+      const leader = await cluster.leader();
+      const from = performance.now();
+      const args = change === 'assign' ? [leader.address, 'spare'] : [leader.address];
+      const { code } = await dqlited(['cluster', change, ...args, ...servers]);
+      t.equal(code, 0);
+      await load.more(50);
+      pauses.push(load.longestPauseMs(from));
+      if (change === 'remove') await cluster.replace(leader);
+      await cluster.untilRoles({ voter: 3 });
+    }
+    await load.stop();
+    t.comment(`longest pause of writes around a demotion and a removal: ${pauses.join(', ')} ms`);
+    t.strictSame(load.failed, []);
+    t.strictSame(await load.check(), allWell);
+    await identical(cluster);
+  });
+
   await t.test('a fresh server joins under load; a removed one does no harm', async (t) => {
     const load = await Load.start(cluster.addresses, 4, 'fresh');
     t.teardown(() => load.close());

@@ -24,6 +24,7 @@ export interface Node {
 export class TestCluster {
   readonly nodes: Node[] = [];
   readonly #base: string;
+  #lastId = 0;
   readonly #t: Test;
   readonly #flags: readonly string[];
 
@@ -56,7 +57,7 @@ export class TestCluster {
   }
 
   /** Starts one more server, which joins the others when there are any. */
-  async add(id = this.nodes.length + 1): Promise<Node> {
+  async add(id = ++this.#lastId): Promise<Node> {
     const directory = join(this.#base, String(id));
     const join1 = this.nodes.length === 0 ? [] : ['--join', this.addresses.join(',')];
     const flags = [...this.#flags, ...join1];
@@ -71,6 +72,13 @@ export class TestCluster {
   async start(node: Node): Promise<void> {
     const { directory, id, process } = node;
     node.process = await startDaemon({ directory, id, flags: this.#flags, port: process.port });
+  }
+
+  /** A server that was removed ends, and another joins in its place. */
+  async replace(node: Node): Promise<Node> {
+    await node.process.stop();
+    this.nodes.splice(this.nodes.indexOf(node), 1);
+    return this.add();
   }
 
   async leader(): Promise<Node> {

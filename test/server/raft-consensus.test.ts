@@ -1,7 +1,7 @@
 import t from 'tap';
 import type { Clock } from '../../src/base/clock.ts';
 import type { Index, Instant, ServerId, Term } from '../../src/base/ids.ts';
-import type { Transition } from '../../src/raft/events.ts';
+import type { Change, Transition } from '../../src/raft/events.ts';
 import type { StateMachine } from '../../src/raft/ports.ts';
 import { RaftConsensus, type RaftRequest } from '../../src/server/raft-consensus.ts';
 import { SharedLease } from '../../src/server/raft-lease.ts';
@@ -29,7 +29,7 @@ function bench() {
     restore: async () => {},
   };
   const access = { request: (one: RaftRequest) => requests.push(one), leaseHeld: () => true };
-  const consensus = new RaftConsensus(machine, access);
+  const consensus = new RaftConsensus(1n as ServerId, machine, access);
   consensus.machine.transition(leading);
   return { consensus, requests, transitions };
 }
@@ -82,6 +82,30 @@ t.test('two transfers at once: writes go on when both have ended', async (t) => 
   }
 });
 
+t.test('nothing is proposed behind the own removal or demotion', async (t) => {
+  const [self, other] = [1n as ServerId, 2n as ServerId];
+  const changes: [Change, boolean][] = [
+    [{ kind: 'remove', id: self }, true],
+    [{ kind: 'assign', id: self, role: 'standby' }, true],
+    [{ kind: 'assign', id: self, role: 'voter' }, false],
+    [{ kind: 'remove', id: other }, false],
+    [{ kind: 'assign', id: other, role: 'spare' }, false],
+  ];
+  for (const [change, last] of changes) {
+    const { consensus, requests } = bench();
+    const changed = consensus.change(change);
+    t.equal(consensus.transition.transferring, last, JSON.stringify(change, printable));
+    const ticket = requests.at(-1)?.ticket ?? 0;
+    consensus.settle({ ticket, outcome: 'refused', why: 'changeInProgress' });
+    await t.rejects(changed);
+    t.equal(consensus.transition.transferring, false);
+  }
+});
+
+function printable(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? Number(value) : value;
+}
+
 t.test('a lease of a later leadership proves nothing to who knows an earlier one', (t) => {
   const clock: Clock = {
     now: () => 10 as Instant,
@@ -99,7 +123,7 @@ t.test('a lease of a later leadership proves nothing to who knows an earlier one
     restore: async () => {},
   };
   const leaseHeld = (term: Term): boolean => served.held(term);
-  const consensus = new RaftConsensus(machine, { request: () => {}, leaseHeld });
+  const consensus = new RaftConsensus(1n as ServerId, machine, { request: () => {}, leaseHeld });
   consensus.machine.transition(leading);
   t.notOk(consensus.leaseHeld(), 'none was granted');
 

@@ -6,7 +6,7 @@ import type { Entry, ServerId, SnapshotMeta, Vote } from '../../src/raft/types.t
 import { type Chain, emptyChain, sameChain } from './chain.ts';
 import { LogMirror, type MirrorEntry, membersOf } from './log-mirror.ts';
 import { Violation } from './violation.ts';
-import { checkHandover, checkKept, type Watched } from './watched.ts';
+import { checkDeposed, checkHandover, checkKept, type Watched } from './watched.ts';
 
 interface Committed {
   readonly entry: MirrorEntry;
@@ -97,6 +97,7 @@ export class Checkers {
       host.log.truncateFrom(write.truncateFrom);
     }
     checkHandover(id, host, write);
+    checkDeposed(id, host, write);
     const appended = write.append.map((entry) => {
       if (entry.type === 'change') {
         const before = host.log.changeAt(entry.index - 1)?.index ?? 0;

@@ -173,7 +173,7 @@ export class Host<S extends Service = Service> {
 
   /** Raft and the machine on one thread. */
   #connectInline(service: S, store: RaftStore, createRaft: CreateRaft): Connected {
-    const consensus: RaftConsensus = new RaftConsensus(service, {
+    const consensus: RaftConsensus = new RaftConsensus(this.id, service, {
       // Not at once: what becomes of a proposal must not be told before its ticket is known.
       request: (request) => queueMicrotask(() => this.#ask(request, () => raft.request(request))),
       leaseHeld: () => this.clock.now() < raft.leaseUntil,
@@ -203,7 +203,7 @@ export class Host<S extends Service = Service> {
         store: parts.awaiting(store),
       }),
     );
-    const consensus = new RaftConsensus(service, {
+    const consensus = new RaftConsensus(this.id, service, {
       request: (request) => this.#ask(request, () => main.request(request)),
       leaseHeld: (term) => main.leaseHeld(term),
     });

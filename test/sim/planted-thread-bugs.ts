@@ -45,6 +45,17 @@ export const threadBugs: Readonly<Record<string, PlantedBug>> = {
     ],
     why: 'what is proposed behind the transfer is lost with the leadership',
   },
+  'the machine proposes while its leader is removed': {
+    file: 'src/server/raft-consensus.ts',
+    patches: [
+      {
+        find: 'return change.id === this.#self && !votes ? this.#askLast(request) : this.#ask(request);',
+        replace:
+          'return change.id === this.#self && votes ? this.#askLast(request) : this.#ask(request);',
+      },
+    ],
+    why: 'what is proposed behind the change is lost with the leadership',
+  },
   'a snapshot is taken while another is restored': {
     file: 'src/raft/driver.ts',
     patches: [{ find: 'if (this.#restoring > 0) {', replace: 'if (this.#restoring < 0) {' }],

@@ -39,6 +39,16 @@ export function checkHandover(id: ServerId, { handedOverIn }: Watched, { append 
   throw new Violation(`${id} proposes ${late.index} after it has told another to take over`);
 }
 
+/** What a leader appends behind its own removal or demotion is lost with its leadership just so. */
+export function checkDeposed(id: ServerId, { transition }: Watched, { append }: Persist): void {
+  if (transition?.state !== 'leader') return;
+  const { configuration, term } = transition;
+  if (configuration.servers.some((server) => server.id === id && server.role === 'voter')) return;
+  const late = append.find((entry) => entry.term === term && entry.type === 'command');
+  if (late === undefined) return;
+  throw new Violation(`${id} proposes ${late.index} behind the end of its own vote`);
+}
+
 /** Whatever was promised is there; of what was under way any part may be. */
 export function checkKept(
   id: ServerId,
