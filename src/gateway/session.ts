@@ -38,7 +38,10 @@ export class Session {
   #version: ProtocolVersion | undefined;
   readonly #limits: SessionLimits;
   #database: OpenDatabase | undefined;
+  /** Looks at the open transaction. Not stopped by requests: starting it anew for each costs more than it does. */
   #idleTimer: Timer | undefined;
+  /** When the last request was answered within a transaction. */
+  #idleSince = 0 as Instant;
   #drain: TimedWait | undefined;
   #working = false;
   #resting = false;
@@ -208,6 +211,7 @@ export class Session {
     const open = this.#database;
     this.#database = undefined;
     this.#idleTimer?.cancel();
+    this.#idleTimer = undefined;
     return open;
   }
 
@@ -282,7 +286,6 @@ export class Session {
 
   /** Most requests are answered here and now; the story of one that has to wait goes on as a task. */
   #serve(frame: Frame): void {
-    this.#idleTimer?.cancel();
     this.#database?.startRequest();
     const startedAt = channels.request.hasSubscribers ? this.gateway.clock.now() : undefined;
     let kind: string = 'unrecognized';
@@ -364,15 +367,31 @@ export class Session {
     const open = this.#database;
     const timeoutMs = this.#limits.idleTransactionTimeoutMs;
     if (open === undefined || timeoutMs === 0 || open.connection.autocommit) return;
-    this.#idleTimer = this.gateway.clock.after(timeoutMs, () => {
-      try {
-        open.expire();
-      } catch (error) {
-        // Whatever keeps SQLite from rolling back: closing does it too.
-        this.#failureOf(error);
-        this.#forgetDatabase()?.close();
-      }
+    this.#idleSince = this.gateway.clock.now();
+    if (this.#idleTimer === undefined) this.#lookAtTransaction(timeoutMs);
+  }
+
+  #lookAtTransaction(afterMs: number): void {
+    const { clock } = this.gateway;
+    this.#idleTimer = clock.after(afterMs, () => {
+      this.#idleTimer = undefined;
+      const open = this.#database;
+      if (open === undefined || open.connection.autocommit) return;
+      const timeoutMs = this.#limits.idleTransactionTimeoutMs;
+      const leftMs = this.task.busy ? timeoutMs : this.#idleSince + timeoutMs - clock.now();
+      if (leftMs > 0) this.#lookAtTransaction(leftMs);
+      else this.#expire(open);
     });
+  }
+
+  #expire(open: OpenDatabase): void {
+    try {
+      open.expire();
+    } catch (error) {
+      // Whatever keeps SQLite from rolling back: closing does it too.
+      this.#failureOf(error);
+      this.#forgetDatabase()?.close();
+    }
   }
 }
 
