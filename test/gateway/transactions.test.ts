@@ -143,6 +143,21 @@ t.test('an idle transaction is rolled back; its client learns of it once', async
   t.equal(await idler.query('SELECT group_concat(a) FROM t'), '3');
 });
 
+t.test('a transaction that is opened behind a lost one is watched as well', async (t) => {
+  const harness = new Harness({ limits: { idleTransactionTimeoutMs: 1000 } });
+  const client = await harness.open();
+  await client.exec('CREATE TABLE t (a)');
+  await client.exec('BEGIN');
+  harness.consensus.loseLeadership();
+  harness.consensus.lead();
+  client.send(request.open('test.db'));
+  await client.expect('database');
+  await client.exec('BEGIN');
+  t.match(await client.exec('INSERT INTO t VALUES (1)'), /^result/);
+  await harness.advance(1000);
+  t.match(await client.exec('COMMIT'), /^failure 516/);
+});
+
 t.test(
   'a transaction that only reads may not idle for ever either: it keeps old pages',
   async (t) => {
