@@ -37,6 +37,11 @@ export declare class DurableWriter {
    * taken in part is durable only with its rest then.
    */
   write(descriptor: number, source: Uint8Array, position: number, separateSync: boolean): number
+  /**
+   * For writes that have been in flight for suspiciously long: a sync of its own that the kernel has not begun, for want
+   * of a thread, is taken back, and its write repeated with `RWF_DSYNC`. All complete as they would have.
+   */
+  takeBackSyncs(): void
   /** Waits for the writes in flight, without calling back, and frees everything. Idempotent. */
   close(): void
 }

@@ -131,6 +131,14 @@ impl Engine {
         Ok(ticket)
     }
 
+    /// See `Ring::take_back_syncs`; the thread has nothing to take back.
+    pub fn take_back_syncs(&mut self) -> io::Result<()> {
+        match &mut self.backend {
+            Backend::Ring(ring) => ring.take_back_syncs(),
+            Backend::Thread(_) => Ok(()),
+        }
+    }
+
     /// Puts what has completed into the caller's array; returns how many pairs.
     unsafe fn collect(&mut self) -> u32 {
         let mut count = 0usize;

@@ -162,6 +162,18 @@ impl DurableWriter {
         unsafe { (*engine).write(source.raw(), request) }.map_err(io_error)
     }
 
+    /// For writes that have been in flight for suspiciously long: a sync of its own that the kernel has not begun, for want
+    /// of a thread, is taken back, and its write repeated with `RWF_DSYNC`. All complete as they would have.
+    #[napi]
+    pub fn take_back_syncs(&self) -> Result<()> {
+        let engine = self.slot.get();
+        if engine.is_null() {
+            return Ok(());
+        }
+        // SAFETY: open, and JavaScript runs on the engine's thread.
+        unsafe { (*engine).take_back_syncs() }.map_err(io_error)
+    }
+
     /// Waits for the writes in flight, without calling back, and frees everything. Idempotent.
     #[napi]
     pub fn close(&self) {

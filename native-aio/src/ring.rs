@@ -1,7 +1,7 @@
 //! Durable writes through one io_uring. Knows nothing of Node: unit tests drive it directly.
 
-use crate::request::{Completion, Request};
-use io_uring::{opcode, squeue, types, EnterFlags, IoUring, Probe};
+use crate::request::{write_durably, Completion, Request};
+use io_uring::{cqueue, opcode, squeue, types, EnterFlags, IoUring, Probe};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -11,10 +11,16 @@ const DURABLE: i32 = libc::RWF_DSYNC;
 /// How often the kernel is asked again when it has no memory for a request right now.
 const SUBMIT_ATTEMPTS: usize = 16;
 
+/// Threads that the kernel may keep for the syncs of this ring's thread. The log has one sync under way: a second thread
+/// would be made, on the thread that submits, whenever a sync arrives while the first is about to go to sleep.
+const SYNC_THREADS: u32 = 1;
+
 /// What a completion carries: a number that is never used again, whether it is of the sync, and the ticket.
 const TICKET_BITS: u32 = 16;
 const SYNC: u64 = 1 << TICKET_BITS;
 const NUMBER_SHIFT: u32 = TICKET_BITS + 1;
+/// Number 0 is given to no write.
+const OF_NO_WRITE: u64 = 0;
 
 pub struct Ring {
     ring: IoUring,
@@ -24,6 +30,8 @@ pub struct Ring {
     last_number: u64,
     /// A write of a link completes only when it fails.
     has_links: bool,
+    /// How many writes were repeated because the kernel did not carry out their sync.
+    repeated: u64,
     /// The kernel refused an entry that is still in the queue: nothing may be submitted any more, since its
     /// bytes are not kept alive.
     broken: bool,
@@ -32,7 +40,9 @@ pub struct Ring {
 #[derive(Clone, Copy)]
 struct InFlight {
     number: u64,
-    length: u32,
+    request: Request,
+    /// Its sync is a request of its own.
+    linked: bool,
 }
 
 impl Ring {
@@ -48,8 +58,12 @@ impl Ring {
         }
         let has_links =
             ring.params().is_feature_skip_cqe_on_success() && probe.is_supported(opcode::Fsync::CODE);
+        if has_links {
+            // Kernels before 5.15 do not know this; they have no links for us either.
+            ring.submitter().register_iowq_max_workers(&mut [SYNC_THREADS, 0])?;
+        }
         let writes = vec![None; tickets as usize];
-        Ok(Ring { ring, writes, in_flight: 0, last_number: 0, has_links, broken: false })
+        Ok(Ring { ring, writes, in_flight: 0, last_number: 0, has_links, repeated: 0, broken: false })
     }
 
     /// Becomes readable when a write has completed.
@@ -63,37 +77,51 @@ impl Ring {
     /// The bytes of `request` must stay where they are until its completion was drained. No other write in flight
     /// has its ticket.
     pub unsafe fn submit(&mut self, request: &Request) -> io::Result<()> {
-        if self.broken {
-            return Err(io::Error::from_raw_os_error(libc::EIO));
-        }
-        self.last_number += 1;
-        let data = self.last_number << NUMBER_SHIFT | u64::from(request.ticket);
-        let file = types::Fd(request.file);
-        let write = opcode::Write::new(file, request.bytes, request.length).offset(request.position);
-        let pushed = if request.separate_sync && self.has_links {
-            let link = squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS;
-            let write = write.build().user_data(data).flags(link);
-            let sync = opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC);
-            // SAFETY: the caller keeps the bytes alive; the queue holds copies of the entries.
-            unsafe { self.ring.submission().push_multiple(&[write, sync.build().user_data(data | SYNC)]) }
-        } else {
-            // SAFETY: as above.
-            unsafe { self.ring.submission().push(&write.rw_flags(DURABLE).build().user_data(data)) }
-        };
-        pushed.map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))?;
-        if let Err(error) = self.hand_over() {
-            self.broken = true;
-            return Err(error);
-        }
-        self.writes[request.ticket as usize] =
-            Some(InFlight { number: self.last_number, length: request.length });
+        let linked = request.separate_sync && self.has_links;
+        // SAFETY: as the caller promises.
+        unsafe { self.start(*request, linked)? };
         self.in_flight += 1;
         Ok(())
     }
 
-    /// All that is in the queue, at once: a sync that came after its write was gone would not wait for it.
-    fn hand_over(&mut self) -> io::Result<()> {
-        let queued = self.ring.submission().len();
+    /// # Safety
+    /// As for `submit`.
+    unsafe fn start(&mut self, request: Request, linked: bool) -> io::Result<()> {
+        self.last_number += 1;
+        let data = self.last_number << NUMBER_SHIFT | u64::from(request.ticket);
+        let file = types::Fd(request.file);
+        let write = opcode::Write::new(file, request.bytes, request.length).offset(request.position);
+        if linked {
+            let link = squeue::Flags::IO_LINK | squeue::Flags::SKIP_SUCCESS;
+            let write = write.build().user_data(data).flags(link);
+            let sync = opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC);
+            // SAFETY: the caller keeps the bytes alive; the queue holds copies of the entries.
+            unsafe { self.hand_over(&[write, sync.build().user_data(data | SYNC)])? };
+        } else {
+            // SAFETY: as above.
+            unsafe { self.hand_over(&[write.rw_flags(DURABLE).build().user_data(data)])? };
+        }
+        self.writes[request.ticket as usize] = Some(InFlight { number: self.last_number, request, linked });
+        Ok(())
+    }
+
+    /// All of them at once: a sync that came after its write was gone would not wait for it.
+    ///
+    /// # Safety
+    /// What the entries refer to stays alive until they completed.
+    unsafe fn hand_over(&mut self, entries: &[squeue::Entry]) -> io::Result<()> {
+        if self.broken {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
+        // SAFETY: as the caller promises.
+        let pushed = unsafe { self.ring.submission().push_multiple(entries) };
+        pushed.map_err(|_| io::Error::from_raw_os_error(libc::EBUSY))?;
+        let handed_over = self.submit_all(entries.len());
+        self.broken = handed_over.is_err();
+        handed_over
+    }
+
+    fn submit_all(&mut self, queued: usize) -> io::Result<()> {
         for attempt in 1.. {
             match self.ring.submit() {
                 Ok(taken) if taken == queued => break,
@@ -105,19 +133,55 @@ impl Ring {
         Ok(())
     }
 
-    /// Calls `completed` for each write that is done. Never blocks.
+    /// Asks the kernel to give back the syncs that it has not begun. Each of those writes is then repeated in a way that
+    /// needs no thread of the kernel, and completes as always; a sync that runs is left alone.
+    pub fn take_back_syncs(&mut self) -> io::Result<()> {
+        for at in 0..self.writes.len() {
+            let Some(write) = self.writes[at].filter(|write| write.linked) else { continue };
+            let sync = write.number << NUMBER_SHIFT | SYNC | at as u64;
+            let cancel = opcode::AsyncCancel::new(sync).build().user_data(OF_NO_WRITE);
+            // SAFETY: refers to no memory.
+            unsafe { self.hand_over(&[cancel])? };
+        }
+        Ok(())
+    }
+
+    /// Calls `completed` for each write that is done. Blocks for a write that the kernel cannot carry out otherwise.
     pub fn drain(&mut self, mut completed: impl FnMut(Completion)) {
-        for entry in self.ring.completion() {
+        while let Some(entry) = self.next_completion() {
             let data = entry.user_data();
             let ticket = (data & (SYNC - 1)) as u32;
             let slot = &mut self.writes[ticket as usize];
             // What is left of a link that failed before must not be taken for the ticket's next write.
             let Some(write) = slot.filter(|write| write.number == data >> NUMBER_SHIFT) else { continue };
             *slot = None;
+            let mut result = entry.result();
+            if result == -libc::ECANCELED {
+                let Some(repeated) = self.repeat(write) else { continue };
+                result = repeated;
+            } else if result >= 0 && data & SYNC != 0 {
+                result = write.request.length as i32;
+            }
             self.in_flight -= 1;
-            let synced = data & SYNC != 0 && entry.result() >= 0;
-            let result = if synced { write.length as i32 } else { entry.result() };
             completed(Completion { ticket, result });
+        }
+    }
+
+    fn next_completion(&mut self) -> Option<cqueue::Entry> {
+        self.ring.completion().next()
+    }
+
+    /// The write or its sync was never begun: the kernel could not make a thread for it (a limit on processes; a signal or
+    /// a freezer at the wrong time), or we took it back. The same bytes go to the same place once more, in one request,
+    /// which most often needs no thread; where even that was tried, on this one. Gives the result, unless it is still to come.
+    fn repeat(&mut self, write: InFlight) -> Option<i32> {
+        self.repeated += 1;
+        // SAFETY: the write has not completed for whoever owns its bytes.
+        unsafe {
+            if write.linked && self.start(write.request, false).is_ok() {
+                return None;
+            }
+            Some(write_durably(&write.request))
         }
     }
 
@@ -212,6 +276,33 @@ mod tests {
             assert_eq!(results_of(&mut ring), [(0, 4096)]);
         }
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 100 * 4096);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    /// One thread for all of them: most wait for it.
+    #[test]
+    fn a_sync_that_was_taken_back_is_made_up_for() {
+        let Ok(mut ring) = Ring::new(64) else { return };
+        let (path, file) = direct_file("taken-back");
+        let arena = Arena::new(4096).unwrap();
+        for round in 1..=20 {
+            arena.fill(round);
+            for ticket in 0..64 {
+                let write = write_request(&file, &arena, u64::from(ticket) * 4096, ticket);
+                unsafe { ring.submit(&Request { separate_sync: true, ..write }).unwrap() };
+            }
+            let mut seen = Vec::new();
+            while seen.len() < 64 {
+                ring.take_back_syncs().unwrap();
+                seen.extend(results_of(&mut ring));
+            }
+            seen.sort();
+            assert!(seen.iter().enumerate().all(|(at, &result)| result == (at as u32, 4096)), "{seen:?}");
+            let content = std::fs::read(&path).unwrap();
+            assert!(content.len() == 64 * 4096 && content.iter().all(|&byte| byte == round));
+        }
+        assert!(ring.repeated > 0 || !ring.has_links);
+        assert_eq!(ring.in_flight, 0);
         std::fs::remove_file(path).unwrap();
     }
 

@@ -1,6 +1,6 @@
 //! Durable writes by one thread of our own: for hosts where io_uring is forbidden (many containers).
 
-use crate::request::{Completion, Request};
+use crate::request::{write_durably, Completion, Request};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
@@ -79,27 +79,11 @@ fn run(shared: &Shared, wake: impl Fn()) {
         }
         let Some(request) = queue.requests.pop_front() else { return };
         drop(queue);
-        let completion = Completion { ticket: request.ticket, result: write_durably(&request) };
+        // SAFETY: the bytes are alive until the completion (contract of `submit`).
+        let result = unsafe { write_durably(&request) };
+        let completion = Completion { ticket: request.ticket, result };
         lock(&shared.done).push(completion);
         wake();
-    }
-}
-
-fn write_durably(request: &Request) -> i32 {
-    let vector =
-        libc::iovec { iov_base: request.bytes as *mut libc::c_void, iov_len: request.length as usize };
-    loop {
-        // SAFETY: the bytes are alive until the completion (contract of `submit`).
-        let written = unsafe {
-            libc::pwritev2(request.file, &vector, 1, request.position as libc::off_t, libc::RWF_DSYNC)
-        };
-        if written >= 0 {
-            return written as i32;
-        }
-        let error = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO);
-        if error != libc::EINTR {
-            return -error;
-        }
     }
 }
 

@@ -1,4 +1,5 @@
 import type { Logger } from '../base/logger.ts';
+import { stalledDisk } from '../storage/errors.ts';
 import type { Config } from './config.ts';
 import { Daemon } from './daemon.ts';
 import { createLogger } from './logging.ts';
@@ -28,6 +29,10 @@ export async function runDaemon(config: Config, options: RunOptions): Promise<vo
   const logger = createLogger(config.logLevel, Boolean(options.environment.NO_COLOR));
   const fatal = (error: unknown): void => {
     logger.error({ err: error }, 'the server cannot go on and ends');
+    // An orderly exit waits for the threads and the requests that wait for the disk.
+    if (error instanceof Error && 'code' in error && error.code === stalledDisk) {
+      process.kill(process.pid, 'SIGKILL');
+    }
     process.exit(FAILED);
   };
   process.on('uncaughtException', fatal);

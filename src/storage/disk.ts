@@ -19,6 +19,11 @@ export interface Disk {
   readonly crc?: (bytes: Uint8Array, previous?: number) => number;
   /** Zeroed memory for `writeDurably`, aligned as the disk needs it. Lives as long as it is referred to. */
   allocate(sizeBytes: number): Buffer;
+  /**
+   * A durable write has been under way for seconds: where the disk can lose sight of one it takes it up again. Nothing
+   * happens to one that is merely slow.
+   */
+  readonly nudge?: () => void;
   /** Replaces an existing `to` in one step. */
   rename(from: string, to: string): Promise<void>;
   remove(path: string): Promise<void>;

@@ -31,3 +31,20 @@ export class DiskFullError extends Error {
     this.path = path;
   }
 }
+
+/** The code of a DiskStalledError, which is what is left of it on another thread. */
+export const stalledDisk = 'DQL_DISK_STALLED';
+
+/** A durable write has made no progress for so long that its disk counts as failed. */
+export class DiskStalledError extends Error {
+  override readonly name = 'DiskStalledError';
+  readonly code = stalledDisk;
+  readonly path: string;
+
+  constructor(path: string, seconds: number) {
+    super(
+      `${path}: a write has not ended for ${seconds} s. The disk has stalled: look at the kernel's log`,
+    );
+    this.path = path;
+  }
+}

@@ -55,6 +55,9 @@ export class NativeDisk implements Disk {
     return Buffer.from(arena, 0, sizeBytes);
   }
 
+  /** A sync of its own needs a thread of the kernel, which may not have come to be. */
+  readonly nudge = (): void => this.#writer.takeBackSyncs();
+
   /** Waits for writes in flight, which are not heard of any more, and frees what the addon holds. */
   close(): void {
     this.#writer.close();

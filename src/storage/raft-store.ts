@@ -16,6 +16,7 @@ import { batchBytesLimit } from './segment-writer.ts';
 import { Segments } from './segments.ts';
 import { SnapshotFiles, StoredSnapshot } from './snapshot-files.ts';
 import { Space } from './space.ts';
+import { StallWatch } from './stall-watch.ts';
 import { type Survey, survey } from './survey.ts';
 
 export interface DiskRaftStoreOptions {
@@ -53,7 +54,10 @@ type Waiting = {
 export class DiskRaftStore implements RaftStore {
   readonly space: Space;
   readonly #options: DiskRaftStoreOptions;
+  readonly #watch: StallWatch;
   readonly #queue: Waiting[] = [];
+  /** What is being carried out. */
+  #group: readonly Waiting[] = [];
   #busy = false;
   #closed = false;
   #failure: unknown;
@@ -66,6 +70,8 @@ export class DiskRaftStore implements RaftStore {
   constructor(options: DiskRaftStoreOptions) {
     this.#options = options;
     this.space = new Space(options.clock, options.logger);
+    const nudge = (): void => options.disk.nudge?.();
+    this.#watch = new StallWatch(options.clock, nudge, (error) => this.#fail(error));
   }
 
   /**
@@ -91,6 +97,7 @@ export class DiskRaftStore implements RaftStore {
       ...defaults,
       ...this.#options,
       space: this.space,
+      watch: this.#watch,
       failed: (error) => {
         this.#failure ??= error;
       },
@@ -145,6 +152,7 @@ export class DiskRaftStore implements RaftStore {
       if (!(error instanceof DiskFullError)) throw error;
     }
     await this.#publishing;
+    this.#watch.close();
     this.#failure ??= new Error('the store is closed');
   }
 
@@ -208,15 +216,21 @@ export class DiskRaftStore implements RaftStore {
     this.#busy = true;
     while (this.#queue.length > 0) {
       const group = this.#queue.splice(0, groupLength(this.#queue));
+      this.#group = group;
       try {
         await this.#carryOut(group);
         for (const { resolve } of group) resolve();
       } catch (error) {
-        this.#failure ??= error;
-        for (const { reject } of [...group, ...this.#queue.splice(0)]) reject(error);
+        this.#fail(error);
       }
     }
     this.#busy = false;
+  }
+
+  /** Refuses what waits, what is being carried out (even if it never ends) and everything that follows. */
+  #fail(error: unknown): void {
+    this.#failure ??= error;
+    for (const { reject } of [...this.#group, ...this.#queue.splice(0)]) reject(error);
   }
 
   async #carryOut(group: readonly Waiting[]): Promise<void> {

@@ -11,6 +11,7 @@ import {
 } from './segment.ts';
 import type { Space } from './space.ts';
 import type { SpareSegment } from './spare-segments.ts';
+import type { StallWatch } from './stall-watch.ts';
 
 /** A batch up to this size leaves in one write. Larger is only a batch of one large entry: it takes several. */
 export const batchBytesLimit = 1024 * 1024;
@@ -40,6 +41,7 @@ interface Current extends FinishedSegment {
 export class SegmentWriter {
   readonly #disk: Disk;
   readonly #space: Space;
+  readonly #watch: StallWatch;
   readonly #crc: (bytes: Uint8Array, previous: number) => number;
   /** Starts with the bytes of the last, partial block. Made when the first segment begins. */
   #buffer: Buffer = Buffer.alloc(0);
@@ -47,9 +49,10 @@ export class SegmentWriter {
   #filled = 0;
   #current: Current | undefined;
 
-  constructor(disk: Disk, space: Space) {
+  constructor(disk: Disk, space: Space, watch: StallWatch) {
     this.#disk = disk;
     this.#space = space;
+    this.#watch = watch;
     this.#crc = disk.crc ?? crc;
   }
 
@@ -107,7 +110,7 @@ export class SegmentWriter {
     for (const { data } of entries) {
       for (let from = 0; from < data.length; ) {
         if (this.#filled === this.#buffer.length) {
-          await this.#write(current.file, this.#buffer, fileOffset);
+          await this.#write(current, this.#buffer, fileOffset);
           fileOffset += this.#filled;
           this.#filled = 0;
         }
@@ -125,7 +128,7 @@ export class SegmentWriter {
   #writeFilled(current: Current, fileOffset: number): Promise<void> {
     const end = ceilToBlock(this.#filled);
     this.#buffer.fill(0, this.#filled, end);
-    return this.#write(current.file, this.#buffer.subarray(0, end), fileOffset);
+    return this.#write(current, this.#buffer.subarray(0, end), fileOffset);
   }
 
   /** Ends the present segment, which is then the caller's to close; undefined when there is none. */
@@ -136,8 +139,15 @@ export class SegmentWriter {
   }
 
   /** Zeroed blocks have their space; those of a lengthened segment, or of a file system that copies, do not. */
-  #write(file: LogFile, bytes: Buffer, offset: number): Promise<void> {
-    return this.#space.patiently(() => file.writeDurably(bytes, offset));
+  async #write({ file, path }: Current, bytes: Buffer, offset: number): Promise<void> {
+    try {
+      await this.#space.patiently(() => {
+        this.#watch.begin(path);
+        return file.writeDurably(bytes, offset);
+      });
+    } finally {
+      this.#watch.end();
+    }
   }
 
   async #extend(path: string, sizeBytes: number): Promise<void> {

@@ -15,6 +15,7 @@ import { scanSegment } from './segment-reader.ts';
 import { batchBytesLimit, type FinishedSegment, SegmentWriter } from './segment-writer.ts';
 import type { Space } from './space.ts';
 import { SpareSegments } from './spare-segments.ts';
+import type { StallWatch } from './stall-watch.ts';
 
 /** A closed segment: the indexes of its entries, both included, are its name. */
 export interface ClosedSegment {
@@ -25,6 +26,7 @@ export interface ClosedSegment {
 export interface SegmentsOptions {
   readonly disk: Disk;
   readonly space: Space;
+  readonly watch: StallWatch;
   readonly directory: string;
   /** Length of an open segment: a multiple of 4096. */
   readonly segmentBytes: number;
@@ -55,12 +57,12 @@ export class Segments {
   #closing: Promise<void> = Promise.resolve();
 
   constructor(options: SegmentsOptions) {
-    const { disk, space, directory, segmentBytes, spareSegments } = options;
+    const { disk, space, watch, directory, segmentBytes, spareSegments } = options;
     assert(segmentBytes % blockBytes === 0, 'a segment is a number of whole blocks');
     this.#disk = disk;
     this.#space = space;
     this.#directory = directory;
-    this.#writer = new SegmentWriter(disk, space);
+    this.#writer = new SegmentWriter(disk, space, watch);
     this.#spares = new SpareSegments(
       disk,
       space,

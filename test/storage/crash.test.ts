@@ -8,6 +8,7 @@ import type { Entry } from '../../src/raft/types.ts';
 import { closedSegmentName } from '../../src/storage/file-names.ts';
 import { Segments } from '../../src/storage/segments.ts';
 import { Space } from '../../src/storage/space.ts';
+import { StallWatch } from '../../src/storage/stall-watch.ts';
 import { FaultyDisk } from '../sim/faulty-disk.ts';
 import { hurriedClock } from '../support/hurried-clock.ts';
 import { MemoryDisk } from './memory-disk.ts';
@@ -288,6 +289,7 @@ t.test('what is left of covered segments by a crash reaches up to the open ones'
     const segments = new Segments({
       disk,
       space: new Space(hurriedClock, nullLogger),
+      watch: new StallWatch(hurriedClock, () => {}, t.fail),
       directory,
       segmentBytes,
       spareSegments: 1,
