@@ -2,6 +2,7 @@ import type { Logger } from '../base/logger.ts';
 import { stalledDisk } from '../storage/errors.ts';
 import type { Config } from './config.ts';
 import { Daemon } from './daemon.ts';
+import { letHeapsGrow } from './heap-growth.ts';
 import { createLogger } from './logging.ts';
 import { type ServiceManager, serviceManager } from './service-manager.ts';
 import { StartFailure } from './start-failure.ts';
@@ -26,6 +27,7 @@ const WATCHDOG_PERIODS = 2;
  * @throws UsageError, StartFailure when it cannot start
  */
 export async function runDaemon(config: Config, options: RunOptions): Promise<void> {
+  letHeapsGrow();
   const logger = createLogger(config.logLevel, Boolean(options.environment.NO_COLOR));
   const fatal = (error: unknown): void => {
     logger.error({ err: error }, 'the server cannot go on and ends');
