@@ -33,10 +33,12 @@ const gateway = new Gateway({
   machine,
   consensus,
   clock: nodeClock,
-  limits: defaultSessionLimits,
+  // As the daemon has it.
+  limits: { ...defaultSessionLimits, slowStatementMs: 1000 },
   engine: loadEngine('sqlite-wasm')(store),
   replaceEngine: () => Promise.reject(new Error('SQLite failed')),
   server: { id: selfId, failureDomain: 0n },
+  onSlowStatement: () => {},
 });
 consensus.lead();
 

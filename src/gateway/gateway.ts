@@ -10,6 +10,7 @@ import { LeaderWatch } from './leader-watch.ts';
 import { LeadershipCheck } from './leadership-check.ts';
 import type { SessionLimits } from './limits.ts';
 import type { Output } from './output.ts';
+import type { SlowStatement } from './request-watch.ts';
 import { Session } from './session.ts';
 import { StatementCaches } from './statement-cache.ts';
 import { Turns } from './turns.ts';
@@ -27,6 +28,8 @@ export interface GatewayParts {
    */
   readonly replaceEngine: (cause: unknown) => Promise<Engine>;
   readonly server: ServerDescription;
+  /** A statement took longer than `limits.slowStatementMs`. */
+  readonly onSlowStatement: (statement: SlowStatement) => void;
 }
 
 /** This server as LEADER, CLUSTER and DESCRIBE show it. */
@@ -42,6 +45,7 @@ export class Gateway implements StateMachineListener {
   readonly clock: Clock;
   readonly limits: SessionLimits;
   readonly server: ServerDescription;
+  readonly onSlowStatement: (statement: SlowStatement) => void;
   /** Set by WEIGHT, told by DESCRIBE, forgotten by a restart. */
   weight = 0n;
   /** Shared by all reads that need a proof of leadership. */
@@ -62,6 +66,7 @@ export class Gateway implements StateMachineListener {
     this.clock = parts.clock;
     this.limits = parts.limits;
     this.server = parts.server;
+    this.onSlowStatement = parts.onSlowStatement;
     this.statementCaches = new StatementCaches({
       perSession: parts.limits.maxCachedStatementsPerSession,
       total: parts.limits.maxCachedStatements,

@@ -10,6 +10,10 @@ export interface SessionLimits {
   readonly leaderWaitMs: number;
   /** A statement that runs longer without a pause is interrupted; 0: never. */
   readonly statementTimeoutMs: number;
+  /** A statement that takes longer is told of; 0: none is. */
+  readonly slowStatementMs: number;
+  /** So much is told of its text. */
+  readonly maxLoggedSqlBytes: number;
   /** A query whose rows are not read for longer is abandoned: it keeps old pages in memory; 0: never. */
   readonly maxStalledQueryMs: number;
   /** Prepared statements of one connection. */
@@ -33,6 +37,8 @@ export const defaultSessionLimits: SessionLimits = {
   idleTransactionTimeoutMs: 30_000,
   leaderWaitMs: 5000,
   statementTimeoutMs: 60_000,
+  slowStatementMs: 0,
+  maxLoggedSqlBytes: 1000,
   maxStalledQueryMs: 60_000,
   maxStatementsPerSession: 10_000,
   maxCachedStatementsPerSession: 16,

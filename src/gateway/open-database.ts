@@ -29,6 +29,8 @@ export class OpenDatabase {
   readonly engine: Engine;
   /** An open transaction idled for too long and was rolled back; the client does not know yet. */
   expired = false;
+  /** Rows that this request has sent. */
+  rowsSent = 0;
   readonly #gateway: Gateway;
   readonly #task: Task;
   readonly #term: Term;
@@ -43,6 +45,9 @@ export class OpenDatabase {
   #stopAt = never;
   /** When the statement that runs next looks for an INTERRUPT. */
   #lookAt = never;
+  #ranAt: Instant | undefined;
+  #seenRunningAt: Instant | undefined;
+  #awaitedCommit = false;
 
   /**
    * Opens the database of this name, which is created when there is none. `cancelled` tells whether the client
@@ -78,6 +83,26 @@ export class OpenDatabase {
     this.savepoint = new Savepoint(this.connection);
   }
 
+  /** The name that it was opened by. */
+  get name(): string {
+    return this.#replica.database.name;
+  }
+
+  /** When the first statement of this request began to run. */
+  get ranAt(): Instant | undefined {
+    return this.#ranAt;
+  }
+
+  /** When a statement of this request was last seen running, which is every thousand steps of SQLite's machine. */
+  get seenRunningAt(): Instant | undefined {
+    return this.#seenRunningAt;
+  }
+
+  /** Then this request had to wait until what it depends on was committed. */
+  get awaitedCommit(): boolean {
+    return this.#awaitedCommit;
+  }
+
   /** The leadership in which it was opened has ended: it must be dropped. */
   get lost(): boolean {
     return this.#gateway.machine.leadingTerm !== this.#term;
@@ -86,6 +111,9 @@ export class OpenDatabase {
   /** Forgets what the request before depended on. */
   startRequest(): void {
     this.#dependsOn = 0;
+    this.#ranAt = undefined;
+    this.#awaitedCommit = false;
+    this.rowsSent = 0;
     // Within a transaction all statements see one snapshot: one proof is enough for it.
     if (this.connection.autocommit) this.#proven = false;
   }
@@ -134,6 +162,8 @@ export class OpenDatabase {
   restartDeadline(): void {
     const { clock, limits } = this.#gateway;
     const now = clock.now();
+    this.#ranAt ??= now;
+    this.#seenRunningAt = now;
     const { statementTimeoutMs } = limits;
     this.#stopAt = statementTimeoutMs > 0 ? ((now + statementTimeoutMs) as Instant) : never;
     this.#lookAt = (now + lookIntervalMs) as Instant;
@@ -176,6 +206,7 @@ export class OpenDatabase {
   *untilCommitted(): Steps {
     if (this.#dependsOn <= this.#replica.database.committedVersion) return;
     const version = this.#dependsOn;
+    this.#awaitedCommit = true;
     yield* this.#task.pause((task) => this.#replica.whenCommitted(version, task), 'leadershipLost');
   }
 
@@ -208,6 +239,7 @@ export class OpenDatabase {
   /** Asked by SQLite while a statement runs. */
   #mustStop(cancelled: () => boolean): boolean {
     const now = this.#gateway.clock.now();
+    this.#seenRunningAt = now;
     if (now >= this.#stopAt) return true;
     if (now < this.#lookAt) return false;
     this.#lookAt = (now + lookIntervalMs) as Instant;

@@ -1,7 +1,5 @@
-import { channels } from '../base/channels.ts';
 import type { Timer } from '../base/clock.ts';
 import { DqliteError, type ErrorName, WireError } from '../base/errors.ts';
-import type { Instant } from '../base/ids.ts';
 import { type Frame, Framer, type ProtocolVersion } from '../protocol/framer.ts';
 import { decodeRequest } from '../protocol/requests.ts';
 import { type Response, responses } from '../protocol/responses.ts';
@@ -12,6 +10,7 @@ import { handle } from './handlers.ts';
 import type { SessionLimits } from './limits.ts';
 import { OpenDatabase } from './open-database.ts';
 import type { Output } from './output.ts';
+import { RequestWatch } from './request-watch.ts';
 import { type Steps, Task } from './task.ts';
 import { TimedWait, waitForTurn } from './waits.ts';
 
@@ -37,6 +36,7 @@ export class Session {
   readonly #framer: Framer;
   #version: ProtocolVersion | undefined;
   readonly #limits: SessionLimits;
+  readonly #watch: RequestWatch;
   #database: OpenDatabase | undefined;
   /** Looks at the open transaction. Not stopped by requests: starting it anew for each costs more than it does. */
   #idleTimer: Timer | undefined;
@@ -52,6 +52,7 @@ export class Session {
     this.gateway = gateway;
     this.#output = output;
     this.#limits = gateway.limits;
+    this.#watch = new RequestWatch(gateway);
     this.#framer = new Framer(gateway.limits.maxMessageBytes);
   }
 
@@ -287,14 +288,13 @@ export class Session {
   /** Most requests are answered here and now; the story of one that has to wait goes on as a task. */
   #serve(frame: Frame): void {
     this.#database?.startRequest();
-    const startedAt = channels.request.hasSubscribers ? this.gateway.clock.now() : undefined;
-    let kind: string = 'unrecognized';
+    this.#watch.arrive();
     let steps: Steps | undefined;
     let failed = false;
     try {
       const request = decodeRequest(frame);
       if (request.kind === 'unrecognized') throw DqliteError.of(request.error);
-      kind = request.kind;
+      this.#watch.begin(request, this.#database);
       steps = handle(this, request);
     } catch (error) {
       if (error instanceof WireError) {
@@ -304,16 +304,15 @@ export class Session {
       failed = true;
       steps = this.#fail(error);
     }
-    if (steps === undefined) this.#served(kind, startedAt, failed);
-    else this.task.start(this.#serveSteps(steps, kind, startedAt, failed));
+    if (steps === undefined) {
+      this.#served(failed);
+      return;
+    }
+    this.#watch.wait();
+    this.task.start(this.#serveSteps(steps, failed));
   }
 
-  *#serveSteps(
-    steps: Steps,
-    kind: string,
-    startedAt: Instant | undefined,
-    failing: boolean,
-  ): Steps {
+  *#serveSteps(steps: Steps, failing: boolean): Steps {
     let failed = failing;
     try {
       yield* steps;
@@ -325,15 +324,13 @@ export class Session {
       failed = true;
       yield* this.#fail(error);
     }
-    this.#served(kind, startedAt, failed);
+    this.#served(failed);
   }
 
-  #served(kind: string, startedAt: Instant | undefined, failed: boolean): void {
+  #served(failed: boolean): void {
     if (this.#ended) return;
     this.#watchTransaction();
-    if (startedAt === undefined) return;
-    const durationMs = this.gateway.clock.now() - startedAt;
-    channels.request.publish({ kind, durationMs, failed });
+    this.#watch.end(this.#database, failed);
   }
 
   /** Answers with a failure, once what it tells is certain. */

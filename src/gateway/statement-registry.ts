@@ -33,6 +33,11 @@ export class StatementRegistry {
     return statement;
   }
 
+  /** The statement, if there is one. */
+  find(id: number): Statement | undefined {
+    return this.#slots[id];
+  }
+
   /** Frees a statement and its id. @throws DqliteError `noStatement` */
   finalize(id: number): void {
     this.get(id).finalize();

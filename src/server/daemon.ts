@@ -149,6 +149,7 @@ export class Daemon {
         return built.createEngine();
       },
       server: { id: built.identity.id, failureDomain: config.failureDomain },
+      onSlowStatement: (statement) => logger.warn({ ...statement }, 'slow statement'),
     });
     this.#listener = new Listener({
       address: config.listen ?? built.identity.address,
@@ -382,6 +383,7 @@ function sessionLimits(config: Config): SessionLimits {
     idleTransactionTimeoutMs: config.idleTransactionTimeout,
     leaderWaitMs: Math.min(2 * electionTimeoutMs(config), LONGEST_LEADER_WAIT_MS),
     statementTimeoutMs: config.statementTimeout,
+    slowStatementMs: config.slowStatement,
     maxStalledQueryMs: config.queryStallTimeout,
     maxStatementsPerSession: config.maxStatements,
     maxReturningBytes: config.maxReturningSize,

@@ -287,6 +287,13 @@ export const settings = {
     group: 'operation',
     doc: 'What is logged to stderr: pretty on a terminal, else one JSON object a line',
   }),
+  slowStatement: setting({
+    kind: integer('MS', 0, 24 * hour),
+    fallback: 1000,
+    group: 'operation',
+    doc: 'Statements that take longer are logged at level warn, with the beginning of their SQL; 0: none',
+    note: 'From the request being looked at to its answer being complete, with what it waited for. Parameters are not logged; values within the SQL are.',
+  }),
   config: optional({
     kind: path('FILE'),
     unset: 'no file',

@@ -54,6 +54,10 @@ export class SqliteStatement implements Statement {
     connection.statements.add(this);
   }
 
+  get sql(): Uint8Array {
+    return this.#bytesAt(this.#api.sqlite3_sql(this.#live) >>> 0);
+  }
+
   get columnCount(): number {
     return this.#api.sqlite3_column_count(this.#live);
   }
@@ -117,10 +121,7 @@ export class SqliteStatement implements Statement {
   }
 
   columnName(column: number): Uint8Array {
-    const pointer = this.#api.sqlite3_column_name(this.#live, column) >>> 0;
-    if (pointer === 0) return nothing;
-    const { bytes } = this.#connection.core.build.memory;
-    return bytes.slice(pointer, pointer + cStringLength(bytes, pointer));
+    return this.#bytesAt(this.#api.sqlite3_column_name(this.#live, column) >>> 0);
   }
 
   columnDeclaredType(column: number): string | undefined {
@@ -244,6 +245,13 @@ export class SqliteStatement implements Statement {
     return view.getUint16(value + valueLayout.flagsAt, true) & valueFlagMask;
   }
 
+  /** A copy of a C string; nothing for NULL. */
+  #bytesAt(pointer: number): Uint8Array {
+    if (pointer === 0) return nothing;
+    const { bytes } = this.#connection.core.build.memory;
+    return bytes.slice(pointer, pointer + cStringLength(bytes, pointer));
+  }
+
   get #api() {
     return this.#connection.core.build.api;
   }
@@ -285,6 +293,7 @@ function copyText(
 /** A statement with the answer already in it: at most one row of one value. */
 export class ConstantStatement implements Statement {
   #shape: RowShape | undefined;
+  readonly sql = nothing;
   readonly parameterCount = 0;
   readonly readOnly = true;
   readonly #row: PresentedRow | undefined;

@@ -88,6 +88,8 @@ export interface Prepared {
 
 /** A compiled statement. Column functions are valid after `step` returned true and until the next call. */
 export interface Statement {
+  /** Its text, without the values of parameters. Empty for what is answered without SQLite. */
+  readonly sql: Uint8Array;
   readonly parameterCount: number;
   readonly columnCount: number;
   /** `sqlite3_stmt_readonly`: COMMIT and plain BEGIN are, BEGIN IMMEDIATE is not. */

@@ -1,6 +1,7 @@
 import { Gateway } from '../../src/gateway/gateway.ts';
 import { defaultSessionLimits, type SessionLimits } from '../../src/gateway/limits.ts';
 import type { Output } from '../../src/gateway/output.ts';
+import type { SlowStatement } from '../../src/gateway/request-watch.ts';
 import type { Session } from '../../src/gateway/session.ts';
 import type { Configuration } from '../../src/protocol/log.ts';
 import { decodeResponse, type Response } from '../../src/protocol/responses.ts';
@@ -34,6 +35,7 @@ export class Harness {
   readonly gateway: Gateway;
   readonly stopped: string[] = [];
   readonly engineFailures: unknown[] = [];
+  readonly slowStatements: SlowStatement[] = [];
 
   constructor(options: HarnessOptions = {}) {
     this.machine = new SqlStateMachine({
@@ -61,6 +63,7 @@ export class Harness {
         return wrap(makeEngine(this.store));
       },
       server: { id: selfId, failureDomain: options.failureDomain ?? 0n },
+      onSlowStatement: (statement) => this.slowStatements.push(statement),
     });
     if (options.following !== true) this.consensus.lead();
   }

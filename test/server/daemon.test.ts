@@ -50,6 +50,23 @@ t.test('INTERRUPT and hanging up reach a statement that keeps the event loop bus
   t.match(await database.query('SELECT 1 AS one').all(), [{ one: 1 }]);
 });
 
+t.test('a slow statement is one line of the log, without parameters', async (t) => {
+  const daemon = await daemonFor(t, ['--slow-statement', '1']);
+  const database = await connect({ servers: [daemon.address], database: 'app', connections: 1 });
+  t.teardown(() => database.close());
+  const sql =
+    'WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n LIMIT 100000) SELECT count(*), ? FROM n';
+  await database.query(sql, ['secret']).all();
+  while (!daemon.log().includes('slow statement')) await setImmediate();
+  const lines = daemon.log().split('\n');
+  const told = lines.filter((line) => line.includes('count(*)'));
+  t.equal(told.length, 1);
+  const line = JSON.parse(told[0] ?? '');
+  t.match(line, { msg: 'slow statement', database: 'app', rows: 1, waitingMs: 0, sql });
+  t.ok(line.durationMs >= 1);
+  t.notMatch(daemon.log(), 'secret');
+});
+
 t.test('a server can live on an abstract unix socket', async (t) => {
   const directory = await temporaryDirectory(t);
   const name = `@dqlited-test-${process.pid}`;

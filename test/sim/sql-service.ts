@@ -56,6 +56,7 @@ export class SqlService implements Service {
         return this.#createEngine();
       },
       server: { id: this.#id, failureDomain: 0n },
+      onSlowStatement: () => {},
     });
   }
 

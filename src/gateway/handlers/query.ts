@@ -89,7 +89,7 @@ function read(
     const more = statement.step();
     const rows = new RowWriter(session.writer, statement);
     if (!open.settled) rest = readOn(session, open, statement, rows, more);
-    else if (writeBatch(rows, statement, more) === 'part') {
+    else if (writeBatch(rows, statement, more, open) === 'part') {
       rest = readOn(session, open, statement, rows, undefined);
     }
   } catch (error) {
@@ -112,7 +112,7 @@ function* readOn(
   try {
     if (more !== undefined) {
       yield* open.untilSettled();
-      if (writeBatch(rows, statement, more) === 'done') return;
+      if (writeBatch(rows, statement, more, open) === 'done') return;
     }
     yield* rowsBehind(session, open, statement, rows);
   } catch (error) {
@@ -163,7 +163,7 @@ function* rowsBehind(
       if (session.interrupted) return;
       open.restartDeadline();
     }
-    end = writeBatch(rows, statement, undefined);
+    end = writeBatch(rows, statement, undefined, open);
   }
 }
 
@@ -181,7 +181,7 @@ function collectRows(
     bind(statement, parameters);
     if (statement.columnCount > 0) {
       const { maxReturningBytes } = session.gateway.limits;
-      return open.savepoint.run(() => heldRows(statement, maxReturningBytes));
+      return open.savepoint.run(() => heldRows(open, statement, maxReturningBytes));
     }
     statement.step();
     return undefined;
@@ -190,15 +190,15 @@ function collectRows(
   }
 }
 
-function heldRows(statement: Statement, maxBytes: number): Buffer {
+function heldRows(open: OpenDatabase, statement: Statement, maxBytes: number): Buffer {
   const held = new Writer();
   try {
     const more = statement.step();
     const rows = new RowWriter(held, statement);
-    let end = writeBatch(rows, statement, more);
+    let end = writeBatch(rows, statement, more, open);
     while (end === 'part') {
       if (held.length > maxBytes) throw DqliteError.of('returningTooLarge');
-      end = writeBatch(rows, statement, undefined);
+      end = writeBatch(rows, statement, undefined, open);
     }
     return held.takeBytes();
   } finally {
@@ -211,6 +211,7 @@ function writeBatch(
   rows: RowWriter,
   statement: Statement,
   more: boolean | undefined,
+  open: OpenDatabase,
 ): 'part' | 'done' {
   rows.begin();
   try {
@@ -218,6 +219,7 @@ function writeBatch(
     while (row) {
       rows.row();
       if (rows.full) {
+        open.rowsSent += rows.rowCount;
         rows.end('part');
         return 'part';
       }
@@ -227,6 +229,7 @@ function writeBatch(
     rows.discard();
     throw error;
   }
+  open.rowsSent += rows.rowCount;
   rows.end('done');
   return 'done';
 }

@@ -24,6 +24,7 @@ export const apiNames = [
   'sqlite3_step',
   'sqlite3_reset',
   'sqlite3_finalize',
+  'sqlite3_sql',
   'sqlite3_stmt_readonly',
   'sqlite3_stmt_status',
   'sqlite3_clear_bindings',
