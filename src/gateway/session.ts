@@ -1,5 +1,6 @@
 import type { Timer } from '../base/clock.ts';
 import { DqliteError, type ErrorName, WireError } from '../base/errors.ts';
+import type { Instant } from '../base/ids.ts';
 import { type Frame, Framer, type ProtocolVersion } from '../protocol/framer.ts';
 import { decodeRequest } from '../protocol/requests.ts';
 import { type Response, responses } from '../protocol/responses.ts';
