@@ -38,6 +38,12 @@ export declare class DurableWriter {
    */
   write(descriptor: number, source: Uint8Array, position: number, separateSync: boolean): number
   /**
+   * Makes a file of `sizeBytes` zeros, a multiple of 4096, first under a temporary name; returns a ticket. The result is
+   * a descriptor for direct writes, with zeros and name durable, or a negative errno and nothing left behind: -EINVAL
+   * where the file system has no direct I/O. Only where `ioUring` is false: the thread waits for the disk.
+   */
+  createZeroed(directory: string, temporaryName: string, name: string, sizeBytes: number): number
+  /**
    * For writes that have been in flight for suspiciously long: a sync of its own that the kernel has not begun, for want
    * of a thread, is taken back, and its write repeated with `RWF_DSYNC`. All complete as they would have.
    */

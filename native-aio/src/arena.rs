@@ -38,6 +38,11 @@ impl Arena {
         self.size
     }
 
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: the mapping is ours and `size` long. Whoever lets others write to it does not call this.
+        unsafe { std::slice::from_raw_parts(self.address, self.size) }
+    }
+
     #[cfg(test)]
     pub fn fill(&self, byte: u8) {
         // SAFETY: the mapping is ours and `size` long.

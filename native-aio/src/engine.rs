@@ -4,7 +4,8 @@
 use crate::request::{Completion, Request};
 use crate::ring::Ring;
 use crate::uv::{self, uv, Uv};
-use crate::writer_thread::WriterThread;
+use crate::writer_thread::{Job, WriterThread};
+use crate::zeroed_file::ZeroedFile;
 use napi::sys;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -114,7 +115,7 @@ impl Engine {
             // SAFETY: pinned below, before anything can run that would free the bytes.
             Backend::Ring(ring) => unsafe { ring.submit(&request) },
             Backend::Thread(thread) => {
-                unsafe { thread.submit(request) };
+                unsafe { thread.submit(Job::Write(request)) };
                 Ok(())
             }
         };
@@ -123,12 +124,32 @@ impl Engine {
             return Err(error);
         }
         self.pinned[ticket as usize] = unsafe { reference(self.env, source) };
+        self.keep_loop_alive();
+        Ok(ticket)
+    }
+
+    /// Has the thread make a file; its descriptor comes as the result of the ticket.
+    pub fn create(&mut self, file: ZeroedFile) -> io::Result<u32> {
+        let Backend::Thread(thread) = &mut self.backend else {
+            return Err(io::Error::other("files are made by the thread"));
+        };
+        let Some(ticket) = self.free_tickets.pop() else {
+            return Err(io::Error::other("too many writes in flight"));
+        };
+        // SAFETY: no bytes of others.
+        unsafe { thread.submit(Job::Create(ticket, file)) };
+        self.keep_loop_alive();
+        Ok(ticket)
+    }
+
+    /// From the first thing in flight on.
+    fn keep_loop_alive(&mut self) {
         if self.in_flight() == 1 {
             if let Some(uv) = uv() {
+                // SAFETY: the handle is open as long as the engine is.
                 unsafe { (uv.reference)(self.handle) };
             }
         }
-        Ok(ticket)
     }
 
     /// See `Ring::take_back_syncs`; the thread has nothing to take back.
@@ -146,8 +167,10 @@ impl Engine {
         let (pinned, free) = (&mut self.pinned, &mut self.free_tickets);
         let mut collect = |completion: Completion| unsafe {
             let ticket = completion.ticket as usize;
-            sys::napi_delete_reference(env, pinned[ticket]);
-            pinned[ticket] = null_mut();
+            let pin = std::mem::replace(&mut pinned[ticket], null_mut());
+            if !pin.is_null() {
+                sys::napi_delete_reference(env, pin);
+            }
             free.push(completion.ticket);
             *pairs.add(count * 2) = completion.ticket as i32;
             *pairs.add(count * 2 + 1) = completion.result;

@@ -10,6 +10,7 @@ mod ring;
 mod testing;
 mod uv;
 mod writer_thread;
+mod zeroed_file;
 
 use arena::Arena;
 use engine::{Callbacks, Engine, Slot, MAX_IN_FLIGHT};
@@ -20,6 +21,7 @@ use request::Request;
 use std::ffi::c_void;
 use std::io;
 use std::ptr::null_mut;
+use zeroed_file::ZeroedFile;
 
 /// A result is an i32, and the kernel takes no more than this in one request.
 const MAX_WRITE_BYTES: usize = 0x7fff_f000;
@@ -160,6 +162,26 @@ impl DurableWriter {
         };
         // SAFETY: the engine is open (its slot is set), and `source` owns `bytes`.
         unsafe { (*engine).write(source.raw(), request) }.map_err(io_error)
+    }
+
+    /// Makes a file of `sizeBytes` zeros, a multiple of 4096, first under a temporary name; returns a ticket. The result is
+    /// a descriptor for direct writes, with zeros and name durable, or a negative errno and nothing left behind: -EINVAL
+    /// where the file system has no direct I/O. Only where `ioUring` is false: the thread waits for the disk.
+    #[napi]
+    pub fn create_zeroed(
+        &self,
+        directory: String,
+        temporary_name: String,
+        name: String,
+        size_bytes: f64,
+    ) -> Result<u32> {
+        let engine = self.slot.get();
+        if engine.is_null() {
+            return Err(Error::new(Status::Closing, "the writer is closed"));
+        }
+        let file = ZeroedFile { directory: directory.into(), temporary_name, name, size: size_bytes as u64 };
+        // SAFETY: open, and JavaScript runs on the engine's thread.
+        unsafe { (*engine).create(file) }.map_err(io_error)
     }
 
     /// For writes that have been in flight for suspiciously long: a sync of its own that the kernel has not begun, for want

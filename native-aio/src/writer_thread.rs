@@ -1,10 +1,18 @@
 //! Durable writes by one thread of our own: for hosts where io_uring is forbidden (many containers).
 
 use crate::request::{write_durably, Completion, Request};
+use crate::zeroed_file::ZeroedFile;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{Builder, JoinHandle};
+
+/// What the thread carries out.
+pub enum Job {
+    Write(Request),
+    /// Completes with the descriptor.
+    Create(u32, ZeroedFile),
+}
 
 #[derive(Default)]
 struct Shared {
@@ -15,7 +23,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Queue {
-    requests: VecDeque<Request>,
+    jobs: VecDeque<Job>,
     closing: bool,
 }
 
@@ -33,12 +41,12 @@ impl WriterThread {
         Ok(WriterThread { shared, thread: Some(thread) })
     }
 
-    /// Queues one write; they are carried out in order.
+    /// Queues one job; they are carried out in order.
     ///
     /// # Safety
-    /// The bytes of `request` must stay where they are until its completion was drained.
-    pub unsafe fn submit(&mut self, request: Request) {
-        lock(&self.shared.queue).requests.push_back(request);
+    /// The bytes of a write must stay where they are until its completion was drained.
+    pub unsafe fn submit(&mut self, job: Job) {
+        lock(&self.shared.queue).jobs.push_back(job);
         self.shared.arrived.notify_one();
     }
 
@@ -74,17 +82,24 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 fn run(shared: &Shared, wake: impl Fn()) {
     loop {
         let mut queue = lock(&shared.queue);
-        while queue.requests.is_empty() && !queue.closing {
+        while queue.jobs.is_empty() && !queue.closing {
             queue = shared.arrived.wait(queue).unwrap_or_else(|poisoned| poisoned.into_inner());
         }
-        let Some(request) = queue.requests.pop_front() else { return };
+        let Some(job) = queue.jobs.pop_front() else { return };
         drop(queue);
-        // SAFETY: the bytes are alive until the completion (contract of `submit`).
-        let result = unsafe { write_durably(&request) };
-        let completion = Completion { ticket: request.ticket, result };
+        let (ticket, result) = match job {
+            // SAFETY: the bytes are alive until the completion (contract of `submit`).
+            Job::Write(request) => (request.ticket, unsafe { write_durably(&request) }),
+            Job::Create(ticket, file) => (ticket, file.create().unwrap_or_else(|error| negative(&error))),
+        };
+        let completion = Completion { ticket, result };
         lock(&shared.done).push(completion);
         wake();
     }
+}
+
+fn negative(error: &io::Error) -> i32 {
+    -error.raw_os_error().unwrap_or(libc::EIO)
 }
 
 #[cfg(test)]
@@ -102,7 +117,9 @@ mod tests {
         let arena = Arena::new(4096).unwrap();
         arena.fill(3);
         for ticket in 0..4 {
-            unsafe { writer.submit(write_request(&file, &arena, u64::from(ticket) * 4096, ticket)) };
+            unsafe {
+                writer.submit(Job::Write(write_request(&file, &arena, u64::from(ticket) * 4096, ticket)))
+            };
         }
         let mut seen = Vec::new();
         while seen.len() < 4 {
@@ -120,7 +137,9 @@ mod tests {
         let (path, file) = direct_file("finish");
         let arena = Arena::new(4096).unwrap();
         for ticket in 0..16 {
-            unsafe { writer.submit(write_request(&file, &arena, u64::from(ticket) * 4096, ticket)) };
+            unsafe {
+                writer.submit(Job::Write(write_request(&file, &arena, u64::from(ticket) * 4096, ticket)))
+            };
         }
         writer.finish();
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 16 * 4096);

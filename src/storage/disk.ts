@@ -15,6 +15,15 @@ export interface Disk {
   openForWriting(path: string): Promise<WritableFile>;
   /** Opens an existing file for durable writes within its present size. */
   openLog(path: string): Promise<LogFile>;
+  /**
+   * Makes a log file of `sizeBytes` zeros, durable with its name, under `tmp-` and the name until it is whole. For disks that
+   * have a quicker way than the other operations; undefined where it does not work.
+   */
+  readonly createLog?: (
+    directory: string,
+    name: string,
+    sizeBytes: number,
+  ) => Promise<LogFile | undefined>;
   /** The checksum of crc.ts, where this disk has a quicker way to it. */
   readonly crc?: (bytes: Uint8Array, previous?: number) => number;
   /** Zeroed memory for `writeDurably`, aligned as the disk needs it. Lives as long as it is referred to. */

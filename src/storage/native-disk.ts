@@ -1,4 +1,5 @@
 import { constants } from 'node:fs';
+import { join } from 'node:path';
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
 import { markAsUntransferable } from 'node:worker_threads';
 import { crc } from './crc.ts';
@@ -10,39 +11,61 @@ import type { NativeAddon } from './native-addon.ts';
 import { closeDescriptor, NodeDisk, openDescriptor } from './node-disk.ts';
 
 type Settle = (result: number) => void;
+type Writer = InstanceType<NativeAddon['DurableWriter']>;
 
 /**
  * The disk with the log on native-aio: one request writes and makes durable, straight from aligned memory, without
- * libuv's thread pool. Everything but the log goes through node:fs, where no one waits for it. Belongs to the
- * thread that made it.
+ * libuv's thread pool. Its segments are made by a thread of the addon's own, past the page cache: a direct write to a
+ * page that is in there is not taken at once. Everything but the log goes through node:fs, where no append waits for it.
+ * Belongs to the thread that made it.
  */
 export class NativeDisk implements Disk {
   readonly #node = new NodeDisk();
   readonly #addon: NativeAddon;
-  readonly #writer: InstanceType<NativeAddon['DurableWriter']>;
+  readonly #writer: Writer;
   /** By ticket. */
   readonly #waiting: (Settle | undefined)[];
+  /** By directory of the log. */
+  readonly #needsFlush = new Map<string, boolean>();
+  /** Makes segments; there when the first was asked for, undefined where there can be no thread. */
+  #maker: { readonly writer: Writer; readonly waiting: (Settle | undefined)[] } | undefined;
 
   /** Throws when `ioUring` is asked for and this host forbids it. */
   constructor(addon: NativeAddon, ioUring: boolean) {
     this.#addon = addon;
-    this.#waiting = new Array(addon.maxInFlight()).fill(undefined);
-    const completions = new Int32Array(addon.maxInFlight() * 2);
-    markAsUntransferable(completions.buffer);
-    this.#writer = new addon.DurableWriter(
-      ioUring,
-      (count) => this.#complete(completions, count),
-      completions,
-    );
+    const { writer, waiting } = openWriter(addon, ioUring);
+    this.#writer = writer;
+    this.#waiting = waiting;
   }
 
   async openLog(path: string): Promise<LogFile> {
-    return new NativeLogFile(path, await openDirect(path), (request, settle) => {
-      const { descriptor, source, position, separateSync } = request;
-      const ticket = this.#writer.write(descriptor, source, position, separateSync);
-      this.#waiting[ticket] = settle;
-    });
+    return new NativeLogFile(path, await openDirect(path), this.#start);
   }
+
+  async createLog(
+    directory: string,
+    name: string,
+    sizeBytes: number,
+  ): Promise<LogFile | undefined> {
+    const path = join(directory, name);
+    this.#maker ??= openWriter(this.#addon, false);
+    const { writer, waiting } = this.#maker;
+    const result = await new Promise<number>((resolve) => {
+      waiting[writer.createZeroed(directory, `tmp-${name}`, name, sizeBytes)] = resolve;
+    });
+    // No direct I/O here: segments are made, and written, through the page cache.
+    if (result === refused) return undefined;
+    if (result < 0) throw failureOf(path, result, 'create');
+    // A directory stays on its device; asking again would take a trip to the thread pool.
+    const separateSync = this.#needsFlush.get(directory) ?? (await needsFlush(result));
+    this.#needsFlush.set(directory, separateSync);
+    return new NativeLogFile(path, { descriptor: result, direct: true, separateSync }, this.#start);
+  }
+
+  readonly #start: StartWrite = (request, settle) => {
+    const { descriptor, source, position, separateSync } = request;
+    this.#waiting[this.#writer.write(descriptor, source, position, separateSync)] = settle;
+  };
 
   /** A call into the addon costs as much as a few hundred bytes. */
   readonly crc = (bytes: Uint8Array, previous = 0): number =>
@@ -61,6 +84,7 @@ export class NativeDisk implements Disk {
   /** Waits for writes in flight, which are not heard of any more, and frees what the addon holds. */
   close(): void {
     this.#writer.close();
+    this.#maker?.writer.close();
   }
 
   list(directory: string): Promise<readonly string[]> {
@@ -90,15 +114,25 @@ export class NativeDisk implements Disk {
   syncDirectory(directory: string): Promise<void> {
     return this.#node.syncDirectory(directory);
   }
+}
 
-  #complete(completions: Int32Array, count: number): void {
+/** A writer, and by ticket who hears what became of a write. */
+function openWriter(
+  addon: NativeAddon,
+  ioUring: boolean,
+): { readonly writer: Writer; readonly waiting: (Settle | undefined)[] } {
+  const waiting = new Array<Settle | undefined>(addon.maxInFlight()).fill(undefined);
+  const completions = new Int32Array(addon.maxInFlight() * 2);
+  markAsUntransferable(completions.buffer);
+  const complete = (count: number): void => {
     for (let at = 0; at < count * 2; at += 2) {
       const ticket = completions[at] as number;
-      const settle = this.#waiting[ticket];
-      this.#waiting[ticket] = undefined;
+      const settle = waiting[ticket];
+      waiting[ticket] = undefined;
       settle?.(completions[at + 1] as number);
     }
-  }
+  };
+  return { writer: new addon.DurableWriter(ioUring, complete, completions), waiting };
 }
 
 interface WriteRequest {
@@ -178,10 +212,13 @@ async function openBuffered(path: string): Promise<Opened> {
 }
 
 /** `result` is a negative errno, or a count that no direct write can end with. */
-function failureOf(path: string, result: number): Error {
+function failureOf(path: string, result: number, operation = 'write'): Error {
   if (result >= 0) return new Error(`${path}: a write ended after ${result} bytes`);
   const code = getSystemErrorName(result);
   const text = getSystemErrorMap().get(result)?.[1] ?? 'unknown error';
-  const error = Object.assign(new Error(`${code}: ${text}, write '${path}'`), { code, path });
+  const error = Object.assign(new Error(`${code}: ${text}, ${operation} '${path}'`), {
+    code,
+    path,
+  });
   return code === 'ENOSPC' || code === 'EDQUOT' ? new DiskFullError(path, error) : error;
 }

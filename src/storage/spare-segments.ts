@@ -94,6 +94,8 @@ export class SpareSegments {
   async #zeroed(name: string): Promise<SpareSegment> {
     const temporary = join(this.#directory, `tmp-${name}`);
     const path = join(this.#directory, name);
+    const made = await this.#disk.createLog?.(this.#directory, name, this.#sizeBytes);
+    if (made !== undefined) return { path, sizeBytes: this.#sizeBytes, file: made };
     await this.#writeZeros(temporary);
     try {
       await this.#disk.rename(temporary, path);

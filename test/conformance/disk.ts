@@ -35,6 +35,9 @@ export function diskConformance(
   t.test(`${name}: the log`, async (t) => {
     await log(t, await make(t));
   });
+  t.test(`${name}: a log made in one go`, async (t) => {
+    await madeLog(t, await make(t));
+  });
   t.test(`${name}: checksums are those of the log`, async (t) => {
     const { disk } = await make(t);
     const bytes = Buffer.from(Array.from({ length: 5000 }, (_, at) => (at * at) >> 3));
@@ -127,6 +130,23 @@ async function log(t: Test, { disk, directory, real }: DiskUnderTest): Promise<v
   t.ok(bytes.equals(expected), 'a part from the middle of the memory');
   if (real) t.ok((await readFile(path)).equals(expected), 'as others see it');
   if (real) t.same(await readdir(directory), ['log'], 'nothing else is left behind');
+}
+
+async function madeLog(t: Test, { disk, directory }: DiskUnderTest): Promise<void> {
+  if (disk.createLog === undefined) return void t.pass('this disk has no quicker way');
+  for (const name of ['first', 'second']) {
+    const file = await disk.createLog(directory, name, 40 * blockBytes);
+    if (file === undefined) return void t.pass('no direct I/O in this directory');
+    const path = join(directory, name);
+    const expected = Buffer.alloc(40 * blockBytes);
+    t.ok((await readWhole(disk, path)).equals(expected), 'zeros');
+    await file.writeDurably(disk.allocate(blockBytes).fill(7), 39 * blockBytes);
+    t.ok((await readWhole(disk, path)).equals(expected.fill(7, 39 * blockBytes)));
+    await file.close();
+  }
+  t.same([...(await disk.list(directory))].sort(), ['first', 'second'], 'nothing else');
+  const missing = disk.createLog(join(directory, 'missing'), 'log', blockBytes);
+  await t.rejects(missing, { code: 'ENOENT' });
 }
 
 async function failures(t: Test, { disk, directory }: DiskUnderTest): Promise<void> {
