@@ -7,8 +7,8 @@ use std::os::fd::IntoRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Written at once.
-const CHUNK_BYTES: usize = 1024 * 1024;
+/// Written at once: small, since writes of the log wait behind it.
+const CHUNK_BYTES: usize = 128 * 1024;
 
 /// A file of `size` zeros, a multiple of the block of direct I/O.
 pub struct ZeroedFile {
