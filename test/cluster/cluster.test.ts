@@ -12,6 +12,9 @@ const failoverRounds = numberSetting('FAILOVER_ROUNDS', 2);
 /** CATCH_UP_ROWS=100000 likewise. */
 const catchUpRows = numberSetting('CATCH_UP_ROWS', 2000);
 
+// A busy machine makes all of it take twice as long.
+t.setTimeout(240_000);
+
 t.test('a cluster of three', async (t) => {
   const cluster = await TestCluster.empty(t);
 

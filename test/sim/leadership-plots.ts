@@ -60,8 +60,8 @@ export class LeadershipPlots {
     clock.after(random.int(0, 100) / 100, () => {
       if (this.#nemesis.over || leader === undefined) return;
       log(() => `${leader.id} does not hear what Raft says`);
-      leader.life?.holdUp(random.int(1, 3 * electionTimeoutMs));
-      this.#probe(leader, 3 * electionTimeoutMs);
+      leader.life?.holdUp(random.int(1, 6 * electionTimeoutMs));
+      this.#probe(leader, 6 * electionTimeoutMs);
     });
     clock.after(random.int(5, electionTimeoutMs), () => {
       const successor = hosts.find(({ life }) => life?.transition?.ready === true);

@@ -35,11 +35,11 @@ export const threadBugs: Readonly<Record<string, PlantedBug>> = {
         replace: '    try {',
       },
       {
-        find: "transition.state === 'leader' && this.#transfers > 0",
-        replace: "transition.state === 'leader' && this.#transfers < 0",
+        find: "transition.state === 'leader' && this.#handovers > 0",
+        replace: "transition.state === 'leader' && this.#handovers < 0",
       },
       {
-        find: "    assert(this.#transfers === 0, 'nothing is proposed while leadership is handed over');\n",
+        find: "    assert(this.#handovers === 0, 'nothing is proposed while leadership is handed over');\n",
         replace: '',
       },
     ],

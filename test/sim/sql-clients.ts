@@ -114,7 +114,8 @@ export class SqlClients implements Clients {
         this.#probes.set(host.id, connection);
         await this.#call(connection, request.open('main.db'));
       }
-      await this.#read(connection, this.#anyRegister(), false);
+      if (this.#random.int(0, 1) === 0) await this.#readJournal(connection);
+      else await this.#read(connection, this.#anyRegister(), false);
     } catch (error) {
       if (!(error instanceof NoAnswer || error instanceof Refused)) throw error;
       connection?.hangUp();
