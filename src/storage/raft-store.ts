@@ -118,6 +118,8 @@ export class DiskRaftStore implements RaftStore {
     // Open segments do not say where they start: none may be left that holds an entry of the snapshot.
     await this.#between(async () => this.#log.finishCurrent());
     try {
+      // Closing waits for what is being put in place, not for what is still to come.
+      if (this.#closed) throw new Error('the store is closed');
       await this.#orFail(this.#publish(meta, stored));
     } catch (error) {
       stored.release();

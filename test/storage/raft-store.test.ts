@@ -245,6 +245,26 @@ t.test('snapshots', async (t) => {
     t.ok(first > 30 && first <= 80, `the log starts at ${first}: 40 kB before the older snapshot`);
   });
 
+  t.test('change nothing any more once the store is closed, wherever they were then', async (t) => {
+    for (let ticks = 0; ticks < 150; ticks++) {
+      const disk = memory();
+      const store = storeOn(disk, directory);
+      await store.load();
+      await store.persist({ ...append(entry(1, 1, 8), entry(2, 1, 8)), vote: vote(1).vote });
+      await store.writeSnapshot({ meta: metaAt(1, 1), data: content(Buffer.alloc(100)) });
+      const writing = store
+        .writeSnapshot({ meta: metaAt(2, 1), data: content(Buffer.alloc(100)) })
+        .catch(() => {});
+      for (let i = 0; i < ticks; i++) await undefined;
+      await store.close();
+      const counted = async () =>
+        (await disk.list(directory)).filter((name) => name.startsWith('snapshot-'));
+      const closed = await counted();
+      await writing;
+      t.same(await counted(), closed, `closed ${ticks} microtasks later`);
+    }
+  });
+
   t.test('that arrive are put in place by persist and replace the whole log', async (t) => {
     const disk = memory();
     const store = storeOn(disk, directory);
