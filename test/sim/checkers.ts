@@ -73,6 +73,7 @@ export class Checkers {
       appliedChain: base?.chain ?? emptyChain,
       transition: undefined,
       handedOverIn: undefined,
+      electedAsVoter: false,
       started: undefined,
     });
   }
@@ -205,6 +206,9 @@ export class Checkers {
     if (known === id) return;
     if (known !== undefined) throw new Violation(`${known} and ${id} both lead term ${term}`);
     this.#leaders.set(term, id);
+    host.electedAsVoter = configuration.servers.some(
+      (server) => server.id === id && server.role === 'voter',
+    );
     const needed = this.#committed.findLast(({ inTerm }) => inTerm < term)?.entry;
     if (needed === undefined) return;
     const own = host.log.at(needed.index);

@@ -157,7 +157,13 @@ export class RegisterClients implements Clients {
     if (life === undefined) return;
     const { consensus, service } = life;
     const floor = this.#acknowledgedIndex();
+    const term = service.leadingTerm;
     const resume = () => {
+      // As a session does, whose reads end with the leadership that they began in.
+      if (service.leadingTerm !== term) {
+        refused();
+        return;
+      }
       if (service.index >= floor) read();
       else throw new Violation(`a read on ${id} at ${service.index} misses ${floor}`);
     };

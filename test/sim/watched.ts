@@ -28,6 +28,8 @@ export interface Watched {
   transition: Transition | undefined;
   /** It has told another to take over in this term. */
   handedOverIn: number | undefined;
+  /** It had a vote when it was elected last. */
+  electedAsVoter: boolean;
   /** The newest change that came into its log, and the one before. */
   started: { readonly index: number; readonly term: number; readonly before: number } | undefined;
 }
@@ -40,8 +42,10 @@ export function checkHandover(id: ServerId, { handedOverIn }: Watched, { append 
 }
 
 /** What a leader appends behind its own removal or demotion is lost with its leadership just so. */
-export function checkDeposed(id: ServerId, { transition }: Watched, { append }: Persist): void {
-  if (transition?.state !== 'leader') return;
+export function checkDeposed(id: ServerId, watched: Watched, { append }: Persist): void {
+  const { electedAsVoter, transition } = watched;
+  // Whoever is elected while its demotion is still open cannot know whether that will be its end.
+  if (transition?.state !== 'leader' || !electedAsVoter) return;
   const { configuration, term } = transition;
   if (configuration.servers.some((server) => server.id === id && server.role === 'voter')) return;
   const late = append.find((entry) => entry.term === term && entry.type === 'command');
