@@ -38,6 +38,10 @@ export class RaftConsensus implements Consensus {
   /** Confirmed reads, and the entry that must be applied before each. */
   #unapplied: { readonly index: Index; readonly waiting: Waiting }[] = [];
   #appliedIndex = 0 as Index;
+  /** The newest entry that the machine was given, by itself or in a snapshot. */
+  #givenIndex = 0 as Index;
+  /** Snapshots on their way into the machine, which keeps back the entries behind them until they are there. */
+  #restoring = 0;
   #lastTicket: Ticket = 0;
   /** As Raft said last. */
   #transition: Transition = unknownTransition;
@@ -56,7 +60,7 @@ export class RaftConsensus implements Consensus {
       apply: (entries) => {
         machine.apply(entries);
         const newest = entries.at(-1);
-        if (newest !== undefined) this.#applied(newest.entry.index);
+        if (newest !== undefined) this.#given(newest.entry.index);
       },
       transition: (transition) => {
         this.#transition = transition;
@@ -64,8 +68,13 @@ export class RaftConsensus implements Consensus {
       },
       takeSnapshot: () => machine.takeSnapshot(),
       restore: async (snapshot) => {
-        await machine.restore(snapshot);
-        this.#applied(snapshot.meta.index);
+        this.#restoring++;
+        try {
+          await machine.restore(snapshot);
+        } finally {
+          this.#restoring--;
+        }
+        this.#given(snapshot.meta.index);
       },
     };
   }
@@ -145,9 +154,10 @@ export class RaftConsensus implements Consensus {
     });
   }
 
-  #applied(index: Index): void {
-    // Entries behind a snapshot are handed in before its restore has ended.
-    this.#appliedIndex = Math.max(this.#appliedIndex, index) as Index;
+  #given(index: Index): void {
+    this.#givenIndex = Math.max(this.#givenIndex, index) as Index;
+    if (this.#restoring > 0) return;
+    this.#appliedIndex = this.#givenIndex;
     if (this.#unapplied.length === 0) return;
     const ready = this.#unapplied.filter((unapplied) => unapplied.index <= this.#appliedIndex);
     this.#unapplied = this.#unapplied.filter((unapplied) => unapplied.index > this.#appliedIndex);

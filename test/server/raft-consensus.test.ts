@@ -1,8 +1,10 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import t from 'tap';
 import type { Clock } from '../../src/base/clock.ts';
 import type { Index, Instant, ServerId, Term } from '../../src/base/ids.ts';
-import type { Change, Transition } from '../../src/raft/events.ts';
+import type { Applied, Change, Transition } from '../../src/raft/events.ts';
 import type { StateMachine } from '../../src/raft/ports.ts';
+import type { Snapshot } from '../../src/raft/types.ts';
 import { RaftConsensus, type RaftRequest } from '../../src/server/raft-consensus.ts';
 import { SharedLease } from '../../src/server/raft-lease.ts';
 
@@ -105,6 +107,59 @@ t.test('nothing is proposed behind the own removal or demotion', async (t) => {
 function printable(_key: string, value: unknown): unknown {
   return typeof value === 'bigint' ? Number(value) : value;
 }
+
+t.test(
+  'a read behind a snapshot is confirmed when the snapshot is in place, not before',
+  async (t) => {
+    const ends: (() => void)[] = [];
+    const machine: StateMachine = {
+      apply: () => {},
+      transition: () => {},
+      takeSnapshot: () => {
+        throw new Error('nobody asks');
+      },
+      restore: () => new Promise((resolve) => ends.push(resolve)),
+    };
+    const requests: RaftRequest[] = [];
+    const access = { request: (one: RaftRequest) => requests.push(one), leaseHeld: () => true };
+    const consensus = new RaftConsensus(1n as ServerId, machine, access);
+    const entryAt = (index: number): Applied => ({
+      entry: { index: index as Index, term: leading.term, type: 'command', data: command },
+      ticket: undefined,
+    });
+    const snapshotAt = (index: number): Snapshot => ({
+      meta: {
+        index: index as Index,
+        term: leading.term,
+        configuration: { servers: [] },
+        configurationIndex: 1 as Index,
+      },
+      data: { sizeBytes: 0, chunks: async function* () {}, release: () => {} },
+    });
+
+    consensus.machine.apply([entryAt(5)]);
+    const restores = [20, 30].map((index) => consensus.machine.restore(snapshotAt(index)));
+    consensus.machine.apply([entryAt(31)]);
+    const confirmed: number[] = [];
+    for (const index of [5, 20, 31]) {
+      const read = consensus.confirmLeadership().then(() => confirmed.push(index));
+      t.teardown(() => read);
+      const ticket = requests.at(-1)?.ticket ?? 0;
+      consensus.settle({ ticket, outcome: 'done', index: index as Index });
+    }
+    await nextTurn();
+    t.same(confirmed, [5]);
+
+    ends[0]?.();
+    await restores[0];
+    await nextTurn();
+    t.same(confirmed, [5], 'the newer one is still on its way');
+    ends[1]?.();
+    await restores[1];
+    await nextTurn();
+    t.same(confirmed, [5, 20, 31]);
+  },
+);
 
 t.test('a lease of a later leadership proves nothing to who knows an earlier one', (t) => {
   const clock: Clock = {
