@@ -51,3 +51,17 @@ export declare class DurableWriter {
   /** Waits for the writes in flight, without calling back, and frees everything. Idempotent. */
   close(): void
 }
+
+/** A bell on the calling thread, main thread or worker, that other threads of the process ring. */
+export declare class Doorbell {
+  /**
+   * `onRing()` is called soon after each `ringDoorbell(number)`, once for several that came close together. The bell does
+   * not keep the event loop alive. Throws when another bell has the number.
+   */
+  constructor(number: number, onRing: () => void)
+  /** `onRing` is not called any more, and the number is free. Idempotent. */
+  close(): void
+}
+
+/** Rings the bell of this number, whichever thread has it. Without effect where there is none (any more). */
+export declare function ringDoorbell(number: number): void;

@@ -1,6 +1,7 @@
 //! Joins a back end to Node's event loop: completions arrive as one JavaScript call per wake-up, the loop stays
 //! alive while, and only while, writes are in flight, and nothing the kernel still reads is ever freed.
 
+use crate::callback::{reference, Callback};
 use crate::request::{Completion, Request};
 use crate::ring::Ring;
 use crate::uv::{self, uv, Uv};
@@ -28,8 +29,7 @@ pub struct Engine {
     env: sys::napi_env,
     backend: Backend,
     handle: *mut uv::Handle,
-    context: sys::napi_async_context,
-    on_completions: sys::napi_ref,
+    on_completions: Callback,
     /// Pairs of ticket and result, in an Int32Array of the caller.
     completions: *mut i32,
     completions_reference: sys::napi_ref,
@@ -75,8 +75,7 @@ impl Engine {
                 env,
                 backend,
                 handle,
-                context: null_mut(),
-                on_completions: reference(env, callbacks.on_completions),
+                on_completions: Callback::new(env, callbacks.on_completions),
                 completions: callbacks.completions_data,
                 completions_reference: reference(env, callbacks.completions),
                 pinned: vec![null_mut(); MAX_IN_FLIGHT as usize],
@@ -84,7 +83,6 @@ impl Engine {
                 hook: null_mut(),
                 slot: Rc::clone(&slot),
             }));
-            (*engine).context = async_context(env);
             (uv.handle_set_data)(handle, engine.cast());
             (uv.unreference)(handle);
             sys::napi_add_async_cleanup_hook(
@@ -194,16 +192,13 @@ impl Engine {
 /// # Safety
 /// `engine` is open, and this runs on its thread.
 unsafe fn complete(engine: *mut Engine) {
-    let mut scope = null_mut();
     unsafe {
-        let (env, context, on_completions) = ((*engine).env, (*engine).context, (*engine).on_completions);
-        sys::napi_open_handle_scope(env, &mut scope);
+        let on_completions = (*engine).on_completions;
         let count = (*engine).collect();
         if count > 0 {
             // The engine is not used after this: JavaScript may write with it or close it.
-            call_back(env, context, on_completions, count);
+            on_completions.call(Some(count));
         }
-        sys::napi_close_handle_scope(env, scope);
     }
 }
 
@@ -226,9 +221,8 @@ pub unsafe fn close(engine: *mut Engine) {
         for pin in it.pinned.drain(..).filter(|pin| !pin.is_null()) {
             sys::napi_delete_reference(it.env, pin);
         }
-        sys::napi_delete_reference(it.env, it.on_completions);
+        it.on_completions.release();
         sys::napi_delete_reference(it.env, it.completions_reference);
-        sys::napi_async_destroy(it.env, it.context);
         (uv.close)(it.handle, on_closed);
     }
 }
@@ -294,45 +288,6 @@ extern "C" fn on_environment_end(_hook: sys::napi_async_cleanup_hook_handle, eng
     unsafe {
         if !(*engine).slot.get().is_null() {
             close(engine);
-        }
-    }
-}
-
-unsafe fn reference(env: sys::napi_env, value: sys::napi_value) -> sys::napi_ref {
-    let mut result = null_mut();
-    unsafe { sys::napi_create_reference(env, value, 1, &mut result) };
-    result
-}
-
-unsafe fn async_context(env: sys::napi_env) -> sys::napi_async_context {
-    const NAME: &str = "native-aio";
-    let (mut name, mut context) = (null_mut(), null_mut());
-    unsafe {
-        sys::napi_create_string_utf8(env, NAME.as_ptr().cast(), NAME.len() as isize, &mut name);
-        sys::napi_async_init(env, null_mut(), name, &mut context);
-    }
-    context
-}
-
-/// Calls `on_completions(count)` the way Node wants callbacks called: microtasks run, and an exception in it
-/// is an uncaught exception like any other.
-unsafe fn call_back(
-    env: sys::napi_env,
-    context: sys::napi_async_context,
-    function: sys::napi_ref,
-    count: u32,
-) {
-    let (mut callee, mut argument, mut receiver, mut result) =
-        (null_mut(), null_mut(), null_mut(), null_mut());
-    unsafe {
-        sys::napi_get_reference_value(env, function, &mut callee);
-        sys::napi_create_uint32(env, count, &mut argument);
-        sys::napi_get_global(env, &mut receiver);
-        let status = sys::napi_make_callback(env, context, receiver, callee, 1, &argument, &mut result);
-        if status == sys::Status::napi_pending_exception {
-            let mut exception = null_mut();
-            sys::napi_get_and_clear_last_exception(env, &mut exception);
-            sys::napi_fatal_exception(env, exception);
         }
     }
 }

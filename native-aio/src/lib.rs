@@ -2,7 +2,9 @@
 //! it, on one thread of our own where it does not. See README.md.
 
 mod arena;
+mod callback;
 mod crc;
+mod doorbell;
 mod engine;
 mod request;
 mod ring;
@@ -13,6 +15,7 @@ mod writer_thread;
 mod zeroed_file;
 
 use arena::Arena;
+use doorbell::Bell;
 use engine::{Callbacks, Engine, Slot, MAX_IN_FLIGHT};
 use napi::bindgen_prelude::{Env, Error, JsValue, Result, Status, Unknown};
 use napi::sys;
@@ -211,6 +214,46 @@ impl Drop for DurableWriter {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// A bell on the calling thread, main thread or worker, that other threads of the process ring.
+#[napi]
+pub struct Doorbell {
+    slot: doorbell::Slot,
+}
+
+#[napi]
+impl Doorbell {
+    /// `onRing()` is called soon after each `ringDoorbell(number)`, once for several that came close together. The bell does
+    /// not keep the event loop alive. Throws when another bell has the number.
+    #[napi(constructor)]
+    pub fn new(env: Env, number: u32, #[napi(ts_arg_type = "() => void")] on_ring: Unknown) -> Result<Self> {
+        // SAFETY: all values belong to this call.
+        let slot = unsafe { Bell::hang(env.raw(), number, on_ring.raw()) }.map_err(io_error)?;
+        Ok(Doorbell { slot })
+    }
+
+    /// `onRing` is not called any more, and the number is free. Idempotent.
+    #[napi]
+    pub fn close(&self) {
+        let bell = self.slot.get();
+        if !bell.is_null() {
+            // SAFETY: it hangs, and JavaScript runs on its thread.
+            unsafe { doorbell::take_down(bell) };
+        }
+    }
+}
+
+impl Drop for Doorbell {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Rings the bell of this number, whichever thread has it. Without effect where there is none (any more).
+#[napi]
+pub fn ring_doorbell(number: u32) {
+    doorbell::ring(number);
 }
 
 /// Address and length, in elements, of a typed array of this kind.

@@ -1,5 +1,5 @@
 /** Large enough that taking one is rare, small enough that a piece that lives long keeps little else. */
-const chunkBytes = 1024 * 1024;
+export const sharedChunkBytes = 1024 * 1024;
 
 /**
  * Memory for pieces that are written once and then read, by several threads without a copy. Pieces lie next to each
@@ -11,9 +11,9 @@ export class SharedArena {
 
   /** `size` bytes with any content, at a multiple of 8. Large pieces get memory of their own. */
   allocate(size: number): Buffer {
-    if (size > chunkBytes / 4) return Buffer.from(new SharedArrayBuffer(size));
+    if (size > sharedChunkBytes / 4) return Buffer.from(new SharedArrayBuffer(size));
     if (this.#end + size > this.#chunk.byteLength) {
-      this.#chunk = new SharedArrayBuffer(chunkBytes);
+      this.#chunk = new SharedArrayBuffer(sharedChunkBytes);
       this.#end = 0;
     }
     const start = this.#end;

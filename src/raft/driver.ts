@@ -236,6 +236,7 @@ export class Driver implements TransportEvents {
     }
     // Nothing in `send` depends on the disk of this server, and the way to the others is the longer one.
     for (const outbound of effects.send) transport.send(outbound);
+    if (effects.send.length > 0 && effects.persist !== undefined) transport.flush();
     const persisted = effects.persist === undefined ? undefined : this.#persist(effects.persist);
     if (effects.restore !== undefined) void this.#restore(effects.restore, persisted);
     effects.discard?.data.release();

@@ -47,7 +47,10 @@ export interface RaftStore {
  * arrive twice: the answers of servers that do not number them are counted (progress.ts).
  */
 export interface Transport {
+  /** The message may wait for the end of the turn, so that all of one turn leave together. */
   send(outbound: Outbound): void;
+  /** What waits leaves now. */
+  flush(): void;
   /** Streams a snapshot; resolves to whether it left whole. */
   sendSnapshot(to: Server, term: Term, snapshot: Snapshot): Promise<boolean>;
 }

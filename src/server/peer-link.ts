@@ -91,6 +91,15 @@ export class PeerLink {
     else this.#flushSoon();
   }
 
+  /** What waits for the end of the turn leaves now, if it can. */
+  flush(): void {
+    const outlet = this.#outlet;
+    if (this.#state !== 'open' || outlet === undefined || this.#streaming !== undefined) return;
+    if (outlet.writing) return;
+    const batch = this.#queue.take(this.#parts.limits.writeBytes);
+    if (batch.length > 0) outlet.write(batch, () => this.flush());
+  }
+
   /**
    * Sends a snapshot; other messages wait for its end, of each kind the newest.
    * Resolves to whether it left whole; at most one at a time.
@@ -107,7 +116,7 @@ export class PeerLink {
     this.#queue.holding = this.#state === 'waiting';
     const { restoreTimeoutMs, silenceTimeoutMs } = this.#parts.limits;
     if (whole) this.#askedAt = this.#parts.clock.now() + restoreTimeoutMs - silenceTimeoutMs;
-    this.#flush();
+    this.flush();
     return whole;
   }
 
@@ -182,7 +191,7 @@ export class PeerLink {
     this.#logger.debug({ address: this.#address }, 'connected to peer');
     const { introduction, limits } = this.#parts;
     const first = this.#streaming === undefined ? this.#queue.take(limits.writeBytes) : [];
-    outlet.write([introduction, ...first], () => this.#flush());
+    outlet.write([introduction, ...first], () => this.flush());
     this.#decide(outlet);
   }
 
@@ -241,16 +250,8 @@ export class PeerLink {
     this.#scheduled = true;
     this.#parts.clock.nextTurn(() => {
       this.#scheduled = false;
-      this.#flush();
+      this.flush();
     });
-  }
-
-  #flush(): void {
-    const outlet = this.#outlet;
-    if (this.#state !== 'open' || outlet === undefined || this.#streaming !== undefined) return;
-    if (outlet.writing) return;
-    const batch = this.#queue.take(this.#parts.limits.writeBytes);
-    if (batch.length > 0) outlet.write(batch, () => this.#flush());
   }
 
   /** The open link, or undefined when the attempt under way (or the next one) fails. */

@@ -77,6 +77,10 @@ export class Peers implements Transport {
     this.#linkTo(to).send(message);
   }
 
+  flush(): void {
+    for (const link of this.#links.values()) link.flush();
+  }
+
   /** Streams a snapshot; resolves to whether it left whole. The caller releases its data. */
   sendSnapshot(to: Server, term: Term, { meta, data }: Snapshot): Promise<boolean> {
     if (this.#closed) return Promise.resolve(false);

@@ -3,6 +3,7 @@ import type { Index, Term } from '../base/ids.ts';
 import { entryTypeNumbers, entryTypeOf } from '../protocol/peer-codec.ts';
 import type { Applied, Sender, Settlement, Ticket, Transition } from '../raft/events.ts';
 import type { SnapshotMeta } from '../raft/types.ts';
+import type { LaneAddress } from './fast-lane.ts';
 import type { HandoverAddress } from './peer-handover.ts';
 import type { RelayMessage } from './peer-relay.ts';
 import type { RaftRequest } from './raft-consensus.ts';
@@ -19,6 +20,8 @@ export interface RaftThreadData {
   readonly handover: HandoverAddress;
   /** The memory of a SharedLease, on the clock that all threads share. */
   readonly lease: SharedArrayBuffer;
+  /** The short way to the main thread; undefined where there is no addon. */
+  readonly lane: LaneAddress | undefined;
 }
 
 /** From the main thread to the node. `mainSnapshot` and `raftSnapshot` say which thread has the snapshot. */

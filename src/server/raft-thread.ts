@@ -6,6 +6,8 @@ import type { Term } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import type { Sender, Settlement } from '../raft/events.ts';
 import type { StateMachine } from '../raft/ports.ts';
+import { loadNativeAddon } from '../storage/native-addon.ts';
+import { newLane } from './fast-lane.ts';
 import { DescriptorSender } from './peer-handover.ts';
 import { RelaySender } from './peer-relay.ts';
 import type { RaftAccess, RaftRequest } from './raft-consensus.ts';
@@ -13,6 +15,7 @@ import { SharedLease } from './raft-lease.ts';
 import { MainEnd } from './raft-main-end.ts';
 import { type FromRaft, type RaftThreadData, type ToRaft, unpackError } from './raft-messages.ts';
 import type { RaftNodeStatus } from './raft-node.ts';
+import { ThreadPort } from './thread-port.ts';
 
 /** Whom the thread of Raft works for. */
 export interface RaftThreadParts {
@@ -40,6 +43,7 @@ const ENTRY = new URL(
 export class RaftThread implements RaftAccess {
   readonly #parts: RaftThreadParts;
   readonly #worker: Worker;
+  readonly #port: ThreadPort<ToRaft, FromRaft>;
   readonly #main: MainEnd;
   readonly #descriptors = new DescriptorSender();
   readonly #relay: RelaySender;
@@ -50,18 +54,24 @@ export class RaftThread implements RaftAccess {
   #started: { resolve(): void; reject(error: Error): void } | undefined;
   #stopped: () => void = () => {};
 
-  constructor(options: Omit<RaftThreadData, 'handover' | 'lease'>, parts: RaftThreadParts) {
+  constructor(
+    options: Omit<RaftThreadData, 'handover' | 'lease' | 'lane'>,
+    parts: RaftThreadParts,
+  ) {
     this.#parts = parts;
     const lease = new SharedLease(parts.clock);
+    const lane = loadNativeAddon().addon === undefined ? undefined : newLane();
     const workerData: RaftThreadData = {
       ...options,
       handover: this.#descriptors.address,
       lease: lease.memory,
+      lane: lane?.other,
     };
     this.#worker = new Worker(ENTRY, { name: 'raft', workerData });
-    this.#main = new MainEnd(this.#worker, parts.clock, lease);
+    this.#port = new ThreadPort(this.#worker, lane?.own);
+    this.#main = new MainEnd(this.#port, parts.clock, lease);
     this.#relay = new RelaySender((message) => this.#post({ type: 'relay', message }));
-    this.#worker.on('message', (batch: readonly FromRaft[]) => {
+    this.#port.listen((batch) => {
       for (const message of batch) this.#receive(message);
     });
     this.#worker.on('error', (error: Error) => this.#fail(error));
@@ -171,6 +181,7 @@ export class RaftThread implements RaftAccess {
   /** Nothing comes from the thread any more. */
   #end(): void {
     this.#over = true;
+    this.#port.close();
     this.#main.close();
     for (const { reject } of this.#statusWaiting.values()) reject(new Error('Raft has stopped'));
     this.#statusWaiting.clear();

@@ -14,13 +14,15 @@ import { awaitingSnapshots, NodeEnd } from './raft-node-end.ts';
 import { randomFromSystem } from './raft-random.ts';
 import { openRaftStore } from './raft-storage.ts';
 import { ThreadLogger } from './raft-thread-logger.ts';
+import { ThreadPort } from './thread-port.ts';
 
 /** A connection of which one half has come: what main says about it, or its descriptor. */
 type Adoption = Extract<ToRaft, { type: 'adopt' }>;
 
 /** The Raft thread: the node, and its talk with the main thread. */
 class RaftWorker {
-  readonly #port: MessagePort;
+  readonly #parent: MessagePort;
+  readonly #port: ThreadPort<FromRaft, ToRaft>;
   readonly #channel: RaftChannel<FromRaft>;
   readonly #end: NodeEnd;
   readonly #node: RaftNode;
@@ -29,10 +31,11 @@ class RaftWorker {
   readonly #sockets = new Map<number, Socket>();
   readonly #adoptions = new Map<number, Adoption>();
 
-  constructor(port: MessagePort, data: RaftThreadData) {
-    this.#port = port;
+  constructor(parent: MessagePort, data: RaftThreadData) {
+    this.#parent = parent;
     const lease = new SharedLease(nodeClock, data.lease);
-    this.#end = new NodeEnd(port, nodeClock, lease, (parts, channel) => {
+    this.#port = new ThreadPort(parent, data.lane);
+    this.#end = new NodeEnd(this.#port, nodeClock, lease, (parts, channel) => {
       const logger = new ThreadLogger(channel, data.logLevel);
       return new RaftNode(data.options, {
         ...parts,
@@ -54,7 +57,7 @@ class RaftWorker {
     channels.snapshot.subscribe((payload) =>
       channel.post({ type: 'published', channel: 'snapshot', payload }),
     );
-    port.on('message', (batch: readonly ToRaft[]) => {
+    this.#port.listen((batch) => {
       for (const message of batch) this.#receive(message);
     });
   }
@@ -131,6 +134,7 @@ class RaftWorker {
     this.#channel.post({ type: 'stopped' });
     this.#channel.flush();
     this.#port.close();
+    this.#parent.close();
   }
 
   #fatal(error: unknown): void {

@@ -50,6 +50,7 @@ class Bench {
           this.sent.push(outbound);
           this.events.push(`send ${outbound.message.kind}`);
         },
+        flush: () => this.events.push('flush'),
         sendSnapshot: async () => true,
       },
       machine: {
@@ -183,6 +184,19 @@ t.test('a failed write is fatal: nothing is answered, written or settled after i
   propose(bench, leadership, 2);
   t.same(bench.events.slice(2), ['2 refused']);
 });
+
+t.test(
+  'what a leader proposes is on its way to the others before its own disk is asked',
+  async (t) => {
+    const bench = new Bench({ 1: 'voter', 2: 'voter', 3: 'voter' });
+    const leadership = await elected(bench);
+    for (const from of [2, 3]) await answer(bench, leadership, 2, from);
+    while (bench.writes.length > 0) await bench.finish();
+    bench.events.length = 0;
+    propose(bench, leadership, 1);
+    t.same(bench.events, ['send appendEntries', 'send appendEntries', 'flush', 'persist 3']);
+  },
+);
 
 t.test('the lease ends before the order to take over leaves', async (t) => {
   const bench = new Bench({ 1: 'voter', 2: 'voter' });

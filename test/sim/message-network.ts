@@ -62,6 +62,7 @@ export class MessageNetwork implements Network {
           parts.sending(outbound);
           this.#send(host.id, outbound);
         },
+        flush: () => {},
         sendSnapshot: (to, term, snapshot) => this.#sendSnapshot(host.id, to.id, term, snapshot),
       },
     });

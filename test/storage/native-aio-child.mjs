@@ -187,6 +187,81 @@ const cases = {
     return thrown.length === attempts.length;
   },
 
+  /** Rung by another thread many times: heard, though not as often, and the loop waits for no ring. */
+  async rung() {
+    let heard = 0;
+    const bell = new addon.Doorbell(7, () => heard++);
+    const worker = new Worker(new URL(import.meta.url), { argv: ['rings', backend, path] });
+    await new Promise((resolve) => worker.once('exit', resolve));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const before = heard;
+    bell.close();
+    bell.close();
+    addon.ringDoorbell(7);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const open = new addon.Doorbell(7, () => {});
+    return `${before > 0 && before <= 10_000} ${heard - before} ${typeof open}`;
+  },
+
+  async rings() {
+    for (let time = 0; time < 10_000; time++) addon.ringDoorbell(7);
+  },
+
+  /** Threads that end with their bells hung, by themselves and by force: nobody hears, nothing breaks. */
+  async bellsOfThreads() {
+    for (let round = 0; round < 6; round++) {
+      const worker = new Worker(new URL(import.meta.url), {
+        argv: [round % 2 === 0 ? 'hangsAndExits' : 'hangsAndStays', backend, path],
+      });
+      const ended = new Promise((resolve) => worker.once('exit', resolve));
+      await new Promise((resolve) => worker.once('message', resolve));
+      const ringing = setInterval(() => addon.ringDoorbell(9), 0);
+      if (round % 2 === 1) await worker.terminate();
+      await ended;
+      addon.ringDoorbell(9);
+      clearInterval(ringing);
+    }
+    return true;
+  },
+
+  async hangsAndExits() {
+    const { parentPort } = await import('node:worker_threads');
+    new addon.Doorbell(9, () => {});
+    parentPort.postMessage('hung');
+    process.exit(0);
+  },
+
+  async hangsAndStays() {
+    const { parentPort } = await import('node:worker_threads');
+    new addon.Doorbell(9, () => {});
+    parentPort.postMessage('hung');
+    setInterval(() => {}, 1000);
+  },
+
+  /** A number has one bell; an exception of a bell is uncaught; a bell may be closed by its own ring. */
+  async bellsAlone() {
+    const bell = new addon.Doorbell(3, () => bell.close());
+    let refusal = '';
+    try {
+      new addon.Doorbell(3, () => {});
+    } catch (error) {
+      refusal = error.message;
+    }
+    addon.ringDoorbell(3);
+    addon.ringDoorbell(4);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    new addon.Doorbell(3, () => {
+      throw new Error('rung');
+    });
+    const caught = new Promise((resolve) => process.once('uncaughtException', resolve));
+    addon.ringDoorbell(3);
+    // The bell alone would not keep the loop alive.
+    const alive = setTimeout(() => {}, 5000);
+    const { message } = await caught;
+    clearTimeout(alive);
+    return `${refusal}, ${message}`;
+  },
+
   /** Memory comes back: a leak of one arena in a hundred would show. */
   async bounded() {
     const { write } = openWriter();

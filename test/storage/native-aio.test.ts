@@ -71,6 +71,12 @@ for (const [backend, obstacle] of Object.entries(backends)) {
   });
 }
 
+t.test('doorbells', { skip: reason ?? false }, async (t) => {
+  t.equal(await child('rung', 'thread'), 'true 0 object', 'another thread is woken');
+  t.equal(await child('bellsOfThreads', 'thread'), 'true', 'a thread may end with its bell hung');
+  t.equal(await child('bellsAlone', 'thread'), 'there is a bell of this number, rung');
+});
+
 t.test(
   'memory for direct I/O starts on a page and is zero',
   { skip: reason ?? false },
