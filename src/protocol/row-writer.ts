@@ -19,8 +19,8 @@ export interface RowSource {
   readonly shape: RowShape;
   /** Storage class, numbered as in SQLite. */
   columnType(column: number): number;
-  /** Puts an integer, or a float, into the eight bytes at `at`, little-endian. NULL reads as 0. */
-  copyNumber(column: number, target: Buffer, at: number): void;
+  /** Puts an integer, or a float, into the eight bytes at `at` of what is written, little-endian. NULL reads as 0. */
+  copyNumber(column: number, to: Writer, at: number): void;
   /** Appends a text as `textBytes` does. */
   writeText(column: number, to: Writer): void;
   /** Text or blob; valid until the next call. */
@@ -142,7 +142,7 @@ export class RowWriter {
       case valueCode.null: {
         // A NULL marked as boolean reads as 0, as SQLite converts it.
         const at = to.take(wordBytes);
-        source.copyNumber(column, to.bytes, at);
+        source.copyNumber(column, to, at);
         break;
       }
       case valueCode.blob:

@@ -150,19 +150,22 @@ export class SqliteStatement implements Statement {
     );
   }
 
-  copyNumber(column: number, target: Buffer, at: number): void {
+  copyNumber(column: number, to: Writer, at: number): void {
     const value = this.#valueAt(column);
     const flags = value === 0 ? 0 : this.#flagsOf(value);
-    const { bytes } = this.#connection.core.build.memory;
+    const target = to.view;
     if (flags === valueFlag.integer || flags === valueFlag.float) {
+      const { view } = this.#connection.core.build.memory;
       const from = value + valueLayout.numberAt;
-      for (let i = 0; i < 8; i++) target[at + i] = bytes[from + i] ?? 0;
+      target.setInt32(at, view.getInt32(from, true), true);
+      target.setInt32(at + 4, view.getInt32(from + 4, true), true);
     } else if (flags === valueFlag.null) {
-      for (let i = 0; i < 8; i++) target[at + i] = 0;
+      target.setInt32(at, 0);
+      target.setInt32(at + 4, 0);
     } else if (this.columnType(column) === storageClass.float) {
-      target.writeDoubleLE(this.columnFloat(column), at);
+      target.setFloat64(at, this.columnFloat(column), true);
     } else {
-      target.writeBigInt64LE(this.columnInteger(column), at);
+      target.setBigInt64(at, this.columnInteger(column), true);
     }
   }
 
@@ -358,8 +361,8 @@ export class ConstantStatement implements Statement {
     textBytes.write(to, this.columnBytes(), 0);
   }
 
-  copyNumber(_column: number, target: Buffer, at: number): void {
-    target.writeBigInt64LE(this.columnInteger(), at);
+  copyNumber(_column: number, to: Writer, at: number): void {
+    to.view.setBigInt64(at, this.columnInteger(), true);
   }
 
   columnType(): StorageClass {

@@ -114,8 +114,8 @@ export interface Statement {
   /** Names and declared types as the statement has them now: the same object while it was not compiled again. */
   readonly shape: RowShape;
   columnType(column: number): StorageClass;
-  /** Puts an integer, or a float, into the eight bytes at `at`, little-endian. NULL reads as 0. */
-  copyNumber(column: number, target: Buffer, at: number): void;
+  /** Puts an integer, or a float, into the eight bytes at `at` of what is written, little-endian. NULL reads as 0. */
+  copyNumber(column: number, to: Writer, at: number): void;
   /** Appends a text, with its closing zero, to a message. */
   writeText(column: number, to: Writer): void;
   columnInteger(column: number): bigint;

@@ -79,7 +79,7 @@ function written(statement: Statement, column: number): Buffer {
   else if (type === storageClass.blob) return Buffer.from(statement.columnBytes(column));
   else {
     const at = to.take(8);
-    statement.copyNumber(column, to.bytes, at);
+    statement.copyNumber(column, to, at);
   }
   return to.takeBytes();
 }

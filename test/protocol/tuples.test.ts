@@ -69,10 +69,10 @@ class Rows implements RowSource {
     if (typeof value === 'number') return 2;
     return typeof value === 'string' ? 3 : 4;
   }
-  copyNumber(column: number, target: Buffer, at: number): void {
+  copyNumber(column: number, to: Writer, at: number): void {
     const value = this.row[column];
-    if (typeof value === 'number') target.writeDoubleLE(value, at);
-    else target.writeBigInt64LE(typeof value === 'bigint' ? value : 0n, at);
+    if (typeof value === 'number') to.bytes.writeDoubleLE(value, at);
+    else to.bytes.writeBigInt64LE(typeof value === 'bigint' ? value : 0n, at);
   }
   writeText(column: number, to: Writer): void {
     textBytes.write(to, this.columnBytes(column), 0);
