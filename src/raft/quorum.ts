@@ -8,7 +8,13 @@ export function majority(voters: number): number {
  * the lease start of contact instants. -Infinity without voters, so that nobody's word is nobody's majority.
  */
 export function reachedByMajority(values: readonly number[]): number {
-  if (values.length === 0) return Number.NEGATIVE_INFINITY;
-  const descending = [...values].sort((a, b) => b - a);
-  return descending[majority(values.length) - 1] ?? Number.NEGATIVE_INFINITY;
+  const needed = majority(values.length);
+  let largest = Number.NEGATIVE_INFINITY;
+  // There are a few servers, and this is asked with every answer of one: comparing all pairs takes no memory.
+  for (const value of values) {
+    let reached = 0;
+    for (const other of values) if (other >= value) reached++;
+    if (reached >= needed && value > largest) largest = value;
+  }
+  return largest;
 }

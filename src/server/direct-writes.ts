@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { assert } from '../base/assert.ts';
 
 /**
  * Writing past the stream that Node wraps around a socket: an answer nearly always fits into the kernel's buffer,
@@ -9,7 +10,7 @@ import type { Socket } from 'node:net';
 
 interface WriteRequest {
   /** Keeps the bytes alive until they are written. */
-  buffer?: Uint8Array;
+  buffer?: Uint8Array | readonly Uint8Array[];
   oncomplete?: (status: number) => void;
 }
 
@@ -19,9 +20,10 @@ interface WriteBinding {
   readonly kLastWriteWasAsync: number;
 }
 
+/** Writes return 0, or a negative error number. */
 interface Handle {
-  /** 0, or a negative error number. */
   writeBuffer(request: WriteRequest, bytes: Uint8Array): number;
+  writev(request: WriteRequest, chunks: readonly Uint8Array[], allAreBuffers: true): number;
 }
 
 const binding = loadBinding();
@@ -39,7 +41,7 @@ export class SocketWriter {
   constructor(socket: Socket, drained: () => void) {
     this.#socket = socket;
     this.#drained = drained;
-    this.#direct = binding !== undefined && typeof handleOf(socket)?.writeBuffer === 'function';
+    this.#direct = canWriteDirectly(socket);
     if (!this.#direct) socket.on('drain', drained);
   }
 
@@ -53,36 +55,78 @@ export class SocketWriter {
    * socket is closing.
    */
   write(bytes: Uint8Array): boolean {
-    const socket = this.#socket;
-    if (!this.#direct || binding === undefined) {
-      socket.write(bytes);
+    if (!this.#direct) {
+      this.#socket.write(bytes);
       return false;
     }
-    const handle = handleOf(socket);
-    if (handle == null || socket.writableEnded) return true;
+    const handle = this.#openHandle();
+    if (handle === undefined) return true;
+    const request = this.#nextRequest();
+    return this.#isTaken(handle.writeBuffer(request, bytes), request, bytes);
+  }
+
+  /** Sends several pieces in one go, as `write` does. */
+  writeAll(pieces: readonly Uint8Array[]): boolean {
+    const [first] = pieces;
+    if (first === undefined) return true;
+    if (pieces.length === 1) return this.write(first);
+    if (!this.#direct) {
+      for (const piece of pieces) this.#socket.write(piece);
+      return false;
+    }
+    const handle = this.#openHandle();
+    if (handle === undefined) return true;
+    const request = this.#nextRequest();
+    return this.#isTaken(handle.writev(request, pieces, true), request, pieces);
+  }
+
+  #openHandle(): Handle | undefined {
+    return this.#socket.writableEnded ? undefined : (handleOf(this.#socket) ?? undefined);
+  }
+
+  #nextRequest(): WriteRequest {
+    assert(binding !== undefined, 'direct writes have the binding');
     this.#request ??= new binding.WriteWrap();
-    const request = this.#request;
-    const failure = handle.writeBuffer(request, bytes);
+    return this.#request;
+  }
+
+  #isTaken(
+    failure: number,
+    request: WriteRequest,
+    bytes: Uint8Array | readonly Uint8Array[],
+  ): boolean {
     if (failure !== 0) {
-      socket.destroy(new Error(`write failed with ${failure}`));
+      this.#socket.destroy(new Error(`write failed with ${failure}`));
       return true;
     }
-    if (binding.streamBaseState[binding.kLastWriteWasAsync] === 0) return true;
+    if (binding?.streamBaseState[binding.kLastWriteWasAsync] === 0) return true;
     this.#pending(request, bytes);
     return false;
   }
 
   /** The kernel's buffer is full: libuv writes the rest when there is room. */
-  #pending(request: WriteRequest, bytes: Uint8Array): void {
+  #pending(request: WriteRequest, bytes: Uint8Array | readonly Uint8Array[]): void {
+    const length = lengthOf(bytes);
     this.#request = undefined;
-    this.#pendingBytes += bytes.length;
+    this.#pendingBytes += length;
     request.buffer = bytes;
     request.oncomplete = (status) => {
-      this.#pendingBytes -= bytes.length;
+      this.#pendingBytes -= length;
       if (status < 0) this.#socket.destroy();
       else if (this.#pendingBytes === 0) this.#drained();
     };
   }
+}
+
+function lengthOf(bytes: Uint8Array | readonly Uint8Array[]): number {
+  if (bytes instanceof Uint8Array) return bytes.length;
+  return bytes.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** Whether a SocketWriter writes past the stream of this socket; if not, whoever has a stream anyway may as well use it. */
+export function canWriteDirectly(socket: Socket): boolean {
+  const handle = handleOf(socket);
+  return binding !== undefined && handle?.writeBuffer !== undefined && handle.writev !== undefined;
 }
 
 function handleOf(socket: Socket): Handle | null | undefined {

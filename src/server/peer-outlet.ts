@@ -1,6 +1,8 @@
+import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { assert } from '../base/assert.ts';
 import type { Clock, Timer } from '../base/clock.ts';
+import { canWriteDirectly, SocketWriter } from './direct-writes.ts';
 import type { PeerLimits } from './peer-limits.ts';
 
 /** What becomes of an outlet. */
@@ -22,7 +24,11 @@ export class PeerOutlet {
   readonly #clock: Clock;
   readonly #events: OutletEvents;
   #watch: Timer | undefined;
+  /** Past the stream, where that is possible. */
+  #writer: SocketWriter | undefined;
   #over = false;
+  #finishing = false;
+  #finishedMeanwhile = false;
   #writingSince: number | undefined;
   #done: ((error: Error | undefined) => void) | undefined;
   #whenIdle: (() => void)[] = [];
@@ -34,6 +40,7 @@ export class PeerOutlet {
     this.#events = events;
     stream.once('connect', () => {
       if (this.#over) return;
+      this.#writer = this.#directWriter();
       this.#events.opened();
       this.#check();
     });
@@ -49,15 +56,12 @@ export class PeerOutlet {
 
   /** Hands buffers to the kernel in one go; `done` runs when it took them all. Only while nothing is being written. */
   write(buffers: readonly Uint8Array[], done: () => void): void {
-    const [first] = buffers;
-    const limit = this.#limits.writeBytes;
-    if (buffers.length !== 1 || first === undefined || first.length <= limit) {
-      this.#writeOnce(buffers, (error) => (error === undefined ? done() : undefined));
-      return;
-    }
-    // In pieces: the time limit is for each, and a long message over a slow line must not look like a dead peer.
-    this.#writeOnce([first.subarray(0, limit)], (error) => {
-      if (error === undefined) this.write([first.subarray(limit)], done);
+    // The time limit is for each part: a long message over a slow line must not look like a dead peer.
+    const [part, rest] = splitAt(buffers, this.#limits.writeBytes);
+    this.#writeOnce(part, (error) => {
+      if (error !== undefined) return;
+      if (rest.length > 0) this.write(rest, done);
+      else done();
     });
   }
 
@@ -98,6 +102,19 @@ export class PeerOutlet {
     }
     this.#writingSince = this.#clock.now();
     this.#done = done;
+    if (this.#writer === undefined) this.#writeToStream(buffers);
+    // A write that failed has destroyed the socket, which says so by its own event.
+    else if (this.#writer.writeAll(buffers) && !this.#stream.destroyed) this.#finishNow();
+  }
+
+  #directWriter(): SocketWriter | undefined {
+    if (!(this.#stream instanceof Socket) || !canWriteDirectly(this.#stream)) return undefined;
+    return new SocketWriter(this.#stream, () => {
+      if (!this.#over) this.#finishNow();
+    });
+  }
+
+  #writeToStream(buffers: readonly Uint8Array[]): void {
     let left = buffers.length;
     this.#stream.cork();
     for (const buffer of buffers) {
@@ -107,6 +124,20 @@ export class PeerOutlet {
       });
     }
     this.#stream.uncork();
+  }
+
+  /** Whoever hears that a write is finished may write again, which may be finished at once: in a loop, not ever deeper. */
+  #finishNow(): void {
+    if (this.#finishing) {
+      this.#finishedMeanwhile = true;
+      return;
+    }
+    this.#finishing = true;
+    do {
+      this.#finishedMeanwhile = false;
+      this.#finishWrite(undefined);
+    } while (this.#finishedMeanwhile && !this.#over);
+    this.#finishing = false;
   }
 
   #finishWrite(error: Error | undefined): void {
@@ -132,4 +163,21 @@ export class PeerOutlet {
     const period = Math.min(writeTimeoutMs, silenceTimeoutMs) / 4;
     this.#watch = this.#clock.after(period, () => this.#check());
   }
+}
+
+/** The first `limit` bytes, and the rest. */
+function splitAt(
+  buffers: readonly Uint8Array[],
+  limit: number,
+): readonly [readonly Uint8Array[], readonly Uint8Array[]] {
+  let bytes = 0;
+  for (const [i, buffer] of buffers.entries()) {
+    const room = limit - bytes;
+    if (buffer.length > room) {
+      const first = [...buffers.slice(0, i), buffer.subarray(0, room)];
+      return [first, [buffer.subarray(room), ...buffers.slice(i + 1)]];
+    }
+    bytes += buffer.length;
+  }
+  return [buffers, []];
 }

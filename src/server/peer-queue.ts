@@ -4,13 +4,14 @@ import type { PeerLimits } from './peer-limits.ts';
 interface Waiting {
   readonly kind: WirePeerMessage['kind'];
   readonly carriesEntries: boolean;
+  readonly sizeBytes: number;
   /** Undefined once a newer message took its place. */
-  bytes: Buffer | undefined;
+  pieces: readonly Buffer[] | undefined;
 }
 
 /**
- * Messages that wait for one peer, encoded. Entries are copied: the memory of the log they come from may be
- * reused before the kernel takes them.
+ * Messages that wait for one peer, encoded. Entries are not copied: they lie in memory that is never written again, and
+ * that lives as long as somebody refers to it.
  */
 export class PeerQueue {
   readonly #limits: Pick<PeerLimits, 'queuedBytes' | 'queuedMessages'>;
@@ -38,12 +39,14 @@ export class PeerQueue {
     if (this.#holding) this.#removeKind(message.kind);
     else if (isHeartbeat && this.#heartbeat !== undefined) this.#remove(this.#heartbeat);
     if (this.#waiting.length >= this.#limits.queuedMessages) return false;
-    const bytes = Buffer.concat(encodePeerMessage(message));
+    const pieces = encodePeerMessage(message);
+    let sizeBytes = 0;
+    for (const { length } of pieces) sizeBytes += length;
     // A single message always fits, else one that is longer than the whole queue could never leave.
-    if (this.#bytes > 0 && this.#bytes + bytes.length > this.#limits.queuedBytes) return false;
-    const waiting = { kind: message.kind, carriesEntries, bytes };
+    if (this.#bytes > 0 && this.#bytes + sizeBytes > this.#limits.queuedBytes) return false;
+    const waiting = { kind: message.kind, carriesEntries, sizeBytes, pieces };
     this.#waiting.push(waiting);
-    this.#bytes += bytes.length;
+    this.#bytes += sizeBytes;
     if (isHeartbeat) this.#heartbeat = waiting;
     return true;
   }
@@ -57,27 +60,33 @@ export class PeerQueue {
   keepNewest(): void {
     const newest = new Map<string, Waiting>();
     for (const waiting of this.#waiting) {
-      if (waiting.bytes !== undefined && !waiting.carriesEntries) newest.set(waiting.kind, waiting);
+      if (waiting.pieces !== undefined && !waiting.carriesEntries)
+        newest.set(waiting.kind, waiting);
     }
     this.clear();
     for (const waiting of newest.values()) {
       this.#waiting.push(waiting);
-      this.#bytes += waiting.bytes?.length ?? 0;
+      this.#bytes += waiting.sizeBytes;
       if (waiting.kind === 'appendEntries') this.#heartbeat = waiting;
     }
   }
 
-  /** Removes and returns the oldest messages, at least one and about `limitBytes`; none when the queue is empty. */
+  /**
+   * Removes and returns the oldest messages in pieces, at least one and about `limitBytes`; none when the queue is
+   * empty.
+   */
   take(limitBytes: number): Buffer[] {
     const taken: Buffer[] = [];
     let bytes = 0;
     let count = 0;
     for (const waiting of this.#waiting) {
-      const length = waiting.bytes?.length ?? 0;
-      if (taken.length > 0 && bytes + length > limitBytes) break;
+      const { pieces } = waiting;
+      if (pieces !== undefined) {
+        if (taken.length > 0 && bytes + waiting.sizeBytes > limitBytes) break;
+        bytes += waiting.sizeBytes;
+        for (const piece of pieces) taken.push(piece);
+      }
       count++;
-      bytes += length;
-      if (waiting.bytes !== undefined) taken.push(waiting.bytes);
       if (waiting === this.#heartbeat) this.#heartbeat = undefined;
     }
     this.#waiting.splice(0, count);
@@ -95,11 +104,11 @@ export class PeerQueue {
     for (const waiting of this.#waiting) {
       if (waiting.kind === kind) this.#remove(waiting);
     }
-    this.#waiting = this.#waiting.filter((waiting) => waiting.bytes !== undefined);
+    this.#waiting = this.#waiting.filter((waiting) => waiting.pieces !== undefined);
   }
 
   #remove(waiting: Waiting): void {
-    this.#bytes -= waiting.bytes?.length ?? 0;
-    waiting.bytes = undefined;
+    if (waiting.pieces !== undefined) this.#bytes -= waiting.sizeBytes;
+    waiting.pieces = undefined;
   }
 }

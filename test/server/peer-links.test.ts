@@ -131,6 +131,45 @@ t.test(
   },
 );
 
+for (const reads of ['at once', 'late']) {
+  t.test(
+    `long and short messages arrive byte for byte at a peer that reads ${reads}`,
+    async (t) => {
+      const peer = await listen(t, '127.0.0.1', false);
+      const world = worldFor(t, { queuedBytes: 1 << 28 });
+      const to = { id: 2n as ServerId, address: peer.address };
+      const chunks: Buffer[] = [];
+      const read = (socket: Socket | undefined) =>
+        socket?.on('data', (chunk) => void chunks.push(chunk)).resume();
+      world.peers.send({ to, message: heartbeat(1) });
+      await until(() => peer.sockets.length === 1);
+      if (reads === 'at once') read(peer.sockets[0]);
+
+      const sent = [heartbeat(1)];
+      for (let round = 0; round < 30; round++) {
+        const sizes = Array.from(
+          { length: 1 + ((round * 7) % 40) },
+          (_, i) => 8 + 8 * ((i * 97) % 700),
+        );
+        if (round % 10 === 5) sizes.push(3 * peerLimits(3000).writeBytes + 8);
+        const entries = sizes.map((size, i) => ({
+          ...append(1, size).entries[0],
+          data: Buffer.alloc(size, round * 41 + i),
+        })) as (typeof sent)[0]['entries'];
+        const message = { ...heartbeat(1), entries };
+        sent.push(message);
+        world.peers.send({ to, message });
+        if (round % 3 === 0) await turns(1);
+      }
+      await turns(20);
+      if (reads === 'late') read(peer.sockets[0]);
+      const wanted = Buffer.concat(sent.map(encoded));
+      await until(() => chunks.reduce((sum, { length }) => sum + length, 0) > wanted.length);
+      t.ok(Buffer.concat(chunks).subarray(-wanted.length).equals(wanted));
+    },
+  );
+}
+
 t.test(
   'a peer that does not read costs no more memory than the limit, and Raft hears of it',
   async (t) => {
