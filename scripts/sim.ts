@@ -1,13 +1,7 @@
-/**
- * `npm run sim -- --seeds A..B [--trace LINES]`: runs simulated clusters by seed, one after the other, and says which
- * failed, why, and what happened last. Exits with 1 when any did.
- *
- * `npm run sim -- --planted SEEDS [--parallel N] [--write]`: plants one bug after the other and looks for it in at most so
- * many seeds; prints the table, with `--write` into docs/simulation.md. Exits with 1 when one is not found.
- */
+/** `npm run sim`: simulated clusters by seed, or the hunt for planted bugs. --help lists the options. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { Command, InvalidArgumentError } from 'commander';
 import { plantedBugs } from '../test/sim/planted-bugs.ts';
 import { plantedTable } from '../test/sim/planted-table.ts';
 import { runSeed } from '../test/sim/run-seed.ts';
@@ -16,24 +10,49 @@ import { replaced } from './docs.ts';
 
 const page = { file: 'docs/simulation.md', marker: 'planted bugs' };
 
-const { values } = parseArgs({
-  options: {
-    seeds: { type: 'string', default: '1..1000' },
-    trace: { type: 'string', default: '0' },
-    planted: { type: 'string' },
-    parallel: { type: 'string', default: '2' },
-    write: { type: 'boolean', default: false },
-  },
-});
+const program = new Command('npm run sim --')
+  .description(
+    'Runs simulated clusters by seed and says which failed, why, and what happened last; or plants one bug after the ' +
+      'other and looks for each. Exits with 1 when a seed failed, or a bug was not found.',
+  )
+  .option('--seeds <a..b>', 'which seeds', rangeOf, [1, 1000])
+  .option(
+    '--trace <lines>',
+    'how many lines of what happened last are shown of a failure',
+    count,
+    0,
+  )
+  .option('--planted <seeds>', 'look for the planted bugs instead, in at most so many seeds', count)
+  .option('--parallel <n>', 'how many seeds at once, for planted bugs', count, 2)
+  .option('--write', `put the table of planted bugs into ${page.file}`)
+  .parse();
+const { seeds, trace, planted, parallel, write } = program.opts<{
+  readonly seeds: readonly [number, number];
+  readonly trace: number;
+  readonly planted?: number;
+  readonly parallel: number;
+  readonly write?: true;
+}>();
 const failed =
-  values.planted === undefined
-    ? await runSeeds(values.seeds, Number(values.trace))
-    : await runPlanted(Number(values.planted), Number(values.parallel), values.write);
+  planted === undefined
+    ? await runSeeds(...seeds, trace)
+    : await runPlanted(planted, parallel, write === true);
 process.exitCode = failed > 0 ? 1 : 0;
 
+function count(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError('Not a count.');
+  return value;
+}
+
+function rangeOf(text: string): [number, number] {
+  const [first = 1, last = first, ...more] = text.split('..').map(count);
+  if (more.length > 0 || last < first) throw new InvalidArgumentError('Give it as 1..1000.');
+  return [first, last];
+}
+
 /** @returns how many failed */
-async function runSeeds(range: string, lines: number): Promise<number> {
-  const [first = 1, last = first] = range.split('..').map(Number);
+async function runSeeds(first: number, last: number, lines: number): Promise<number> {
   const startedAt = performance.now();
   const sum = new Map<string, number>();
   let failed = 0;
