@@ -4,6 +4,7 @@ use crate::request::{write_durably, Completion, Request};
 use crate::zeroed_file::ZeroedFile;
 use std::collections::VecDeque;
 use std::io;
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{Builder, JoinHandle};
 
@@ -18,7 +19,23 @@ pub enum Job {
 struct Shared {
     queue: Mutex<Queue>,
     arrived: Condvar,
-    done: Mutex<Vec<Completion>>,
+    done: Mutex<Vec<Done>>,
+}
+
+/// A job that was carried out. A file that nobody takes over is closed with it.
+enum Done {
+    Write(Completion),
+    Create(u32, io::Result<OwnedFd>),
+}
+
+impl Done {
+    fn completion(self) -> Completion {
+        match self {
+            Done::Write(completion) => completion,
+            Done::Create(ticket, Ok(file)) => Completion { ticket, result: file.into_raw_fd() },
+            Done::Create(ticket, Err(error)) => Completion { ticket, result: negative(&error) },
+        }
+    }
 }
 
 #[derive(Default)]
@@ -53,12 +70,12 @@ impl WriterThread {
     /// Calls `completed` for each write that is done. Never blocks for I/O.
     pub fn drain(&mut self, mut completed: impl FnMut(Completion)) {
         let done = std::mem::take(&mut *lock(&self.shared.done));
-        for completion in done {
-            completed(completion);
+        for job in done {
+            completed(job.completion());
         }
     }
 
-    /// Carries out what is queued, then ends the thread.
+    /// Carries out what is queued, then ends the thread. Files that were made and not drained are closed with `self`.
     pub fn finish(&mut self) {
         if let Some(thread) = self.thread.take() {
             lock(&self.shared.queue).closing = true;
@@ -87,13 +104,15 @@ fn run(shared: &Shared, wake: impl Fn()) {
         }
         let Some(job) = queue.jobs.pop_front() else { return };
         drop(queue);
-        let (ticket, result) = match job {
-            // SAFETY: the bytes are alive until the completion (contract of `submit`).
-            Job::Write(request) => (request.ticket, unsafe { write_durably(&request) }),
-            Job::Create(ticket, file) => (ticket, file.create().unwrap_or_else(|error| negative(&error))),
+        let done = match job {
+            Job::Write(request) => {
+                // SAFETY: the bytes are alive until the completion (contract of `submit`).
+                let result = unsafe { write_durably(&request) };
+                Done::Write(Completion { ticket: request.ticket, result })
+            }
+            Job::Create(ticket, file) => Done::Create(ticket, file.create()),
         };
-        let completion = Completion { ticket, result };
-        lock(&shared.done).push(completion);
+        lock(&shared.done).push(done);
         wake();
     }
 }
@@ -128,6 +147,30 @@ mod tests {
         }
         assert_eq!(seen, [(0, 4096), (1, 4096), (2, 4096), (3, 4096)]);
         assert!(std::fs::read(&path).unwrap().iter().all(|&byte| byte == 3));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_nobody_takes_over_is_closed() {
+        let directory = std::env::temp_dir();
+        let name = format!("native-aio-{}-unclaimed", std::process::id());
+        let mut writer = WriterThread::new(|| {}).unwrap();
+        let file = ZeroedFile {
+            directory: directory.clone(),
+            temporary_name: format!("tmp-{name}"),
+            name: name.clone(),
+            size: 4096,
+        };
+        unsafe { writer.submit(Job::Create(0, file)) };
+        writer.finish();
+        let path = directory.join(&name);
+        let is_open = || {
+            let mut files = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+            files.any(|file| std::fs::read_link(file.path()).is_ok_and(|target| target == path))
+        };
+        assert!(is_open());
+        drop(writer);
+        assert!(!is_open());
         std::fs::remove_file(path).unwrap();
     }
 

@@ -3,7 +3,7 @@
 use crate::arena::Arena;
 use std::fs::{remove_file, rename, File, OpenOptions};
 use std::io;
-use std::os::fd::IntoRawFd;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -22,12 +22,12 @@ pub struct ZeroedFile {
 impl ZeroedFile {
     /// Zeros and name are durable when this returns a descriptor for direct writes; a failure leaves nothing behind. Written
     /// past the page cache: a direct write to a page that is in there would have to wait for its removal.
-    pub fn create(&self) -> io::Result<i32> {
+    pub fn create(&self) -> io::Result<OwnedFd> {
         let (temporary, path) = (self.directory.join(&self.temporary_name), self.directory.join(&self.name));
         let made = self.write_zeros(&temporary).and_then(|file| rename(&temporary, &path).map(|()| file));
         let file = made.inspect_err(|_| drop(remove_file(&temporary)))?;
         File::open(&self.directory)?.sync_all()?;
-        Ok(file.into_raw_fd())
+        Ok(file.into())
     }
 
     fn write_zeros(&self, path: &Path) -> io::Result<File> {
@@ -48,7 +48,6 @@ impl ZeroedFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::{FromRawFd, OwnedFd};
 
     fn zeroed(name: &str, directory: PathBuf) -> ZeroedFile {
         ZeroedFile { directory, temporary_name: format!("tmp-{name}"), name: name.into(), size: 2_560 * 1024 }
@@ -58,8 +57,9 @@ mod tests {
     fn the_file_is_zero_and_has_its_name() {
         let directory = std::env::temp_dir();
         let wanted = zeroed(&format!("native-aio-{}-zeroed", std::process::id()), directory.clone());
-        let Ok(file) = wanted.create() else { return };
-        drop(unsafe { OwnedFd::from_raw_fd(file) });
+        if wanted.create().is_err() {
+            return;
+        }
         let bytes = std::fs::read(directory.join(&wanted.name)).unwrap();
         assert_eq!(bytes.len() as u64, wanted.size);
         assert!(bytes.iter().all(|&byte| byte == 0));
