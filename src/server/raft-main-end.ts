@@ -1,6 +1,6 @@
 import { assert, unreachable } from '../base/assert.ts';
 import type { Clock } from '../base/clock.ts';
-import type { Term } from '../base/ids.ts';
+import type { Instant, Term } from '../base/ids.ts';
 import type { Settlement, Ticket } from '../raft/events.ts';
 import type { StateMachine } from '../raft/ports.ts';
 import { type MessageTarget, RaftChannel } from './raft-channel.ts';
@@ -22,11 +22,18 @@ import { SnapshotBorrower, SnapshotLender } from './raft-snapshot-stream.ts';
 const MAX_BATCHES_UNDER_WAY = 2;
 
 /**
+ * A batch leaves in the first turn of the loop that brings no more proposals, and at the latest so long after its first.
+ * Many clients that write keep the loop busy: larger batches cost less, and at low load none waits.
+ */
+const GATHER_MS = 1;
+
+/**
  * The machine's end of the talk with a Raft on another thread: requests go there in the order they are made, and the
  * machine is driven in the order in which Raft drives it there.
  */
 export class MainEnd implements RaftAccess {
   readonly channel: RaftChannel<ToRaft>;
+  readonly #clock: Clock;
   readonly #lease: SharedLease;
   readonly #lender: SnapshotLender;
   readonly #borrower: SnapshotBorrower;
@@ -36,9 +43,13 @@ export class MainEnd implements RaftAccess {
   #proposalTerm = 0 as Term;
   /** The last ticket of each batch that is on its way, oldest first. */
   #underWay: Ticket[] = [];
+  /** While a batch gathers proposals: since when, and how many there were in the turn before. */
+  #gathering: { readonly since: Instant; count: number } | undefined;
+  readonly #gatherOn = (): void => this.#sendOrGatherOn();
   #closed = false;
 
   constructor(port: MessageTarget, clock: Clock, lease: SharedLease) {
+    this.#clock = clock;
     this.channel = new RaftChannel(port, clock);
     this.channel.beforeFlush = () => {
       if (this.#underWay.length < MAX_BATCHES_UNDER_WAY) this.#closeBatch();
@@ -71,7 +82,7 @@ export class MainEnd implements RaftAccess {
     if (this.#proposals.length > 0 && this.#proposalTerm !== request.term) this.#closeBatch();
     this.#proposalTerm = request.term;
     this.#proposals.push(request);
-    if (this.#underWay.length < MAX_BATCHES_UNDER_WAY) this.channel.flushSoon();
+    this.#gather();
   }
 
   /** Sends now what waits for the end of the turn. */
@@ -127,7 +138,28 @@ export class MainEnd implements RaftAccess {
   #arrived(ticket: Ticket): void {
     const before = this.#underWay.length;
     this.#underWay = this.#underWay.filter((last) => last > ticket);
-    if (this.#underWay.length < before && this.#proposals.length > 0) this.channel.flushSoon();
+    if (this.#underWay.length < before) this.#gather();
+  }
+
+  #gather(): void {
+    const { length: count } = this.#proposals;
+    if (count === 0 || this.#underWay.length >= MAX_BATCHES_UNDER_WAY) return;
+    if (this.#gathering !== undefined) return;
+    this.#gathering = { since: this.#clock.now(), count };
+    this.#clock.nextTurn(this.#gatherOn);
+  }
+
+  #sendOrGatherOn(): void {
+    const gathering = this.#gathering;
+    assert(gathering !== undefined, 'a batch gathers');
+    const { length: count } = this.#proposals;
+    if (count > gathering.count && this.#clock.now() - gathering.since < GATHER_MS) {
+      gathering.count = count;
+      this.#clock.nextTurn(this.#gatherOn);
+      return;
+    }
+    this.#gathering = undefined;
+    this.channel.flush();
   }
 
   #machineToDrive(): StateMachine {

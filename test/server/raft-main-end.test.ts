@@ -10,8 +10,9 @@ import { VirtualClock } from '../sim/virtual-clock.ts';
 const term = 3 as Term;
 
 /** The main thread's end, with what it sends: each batch of proposals as its tickets. */
-function bench() {
+function bench(turnMs = 0) {
   const clock = new VirtualClock();
+  clock.nextTurn = (run) => void clock.after(turnMs, run);
   const sent: ToRaft[] = [];
   const port = { postMessage: (batch: readonly ToRaft[]) => void sent.push(...batch) };
   const end = new MainEnd(port as never, clock, new SharedLease(clock));
@@ -64,6 +65,43 @@ t.test('what is proposed in one turn travels together, in shared memory', (t) =>
       [2, 2],
     ],
   );
+  t.end();
+});
+
+t.test(
+  'a batch waits while each turn of the loop brings more, and no longer than a moment',
+  (t) => {
+    const { clock, propose, batches } = bench();
+    const oneTurn = (): boolean => clock.runNext(clock.now());
+    propose();
+    for (let i = 0; i < 5; i++) {
+      propose();
+      oneTurn();
+    }
+    t.same(batches(), []);
+    oneTurn();
+    t.same(batches(), [[1, 2, 3, 4, 5, 6]]);
+
+    propose();
+    propose();
+    oneTurn();
+    t.same(batches().length, 1);
+    clock.after(2, () => propose());
+    t.ok(clock.runNext(clock.now()), 'a turn without');
+    t.same(batches()[1], [7, 8]);
+    t.end();
+  },
+);
+
+t.test('what comes in every turn does not keep a batch for ever', (t) => {
+  const { clock, propose, batches } = bench(0.1);
+  propose();
+  let turns = 0;
+  for (; batches().length === 0 && turns < 100; turns++) {
+    propose();
+    clock.runNext(clock.now() + 0.1);
+  }
+  t.ok(turns >= 8 && turns <= 14, `${turns} turns of 0.1 ms`);
   t.end();
 });
 
