@@ -162,11 +162,13 @@ function roundOfWord(word: bigint | undefined): number {
  */
 export function encodePeerMessage(message: WirePeerMessage): Buffer[] {
   const header = headerOf(message);
-  const to = new Writer(headerCapacity(message));
+  const to = new Writer();
   const at = to.take(peerPreambleBytes);
+  to.bytes.fill(0, at, at + peerPreambleBytes);
   peerHeaders.writeBody(to, header);
-  to.bytes.writeBigUInt64LE(BigInt(peerHeaders.typeOf(header.kind)), at);
-  to.bytes.writeBigUInt64LE(BigInt(to.length - peerPreambleBytes), at + wordBytes);
+  // By position, since the writer may have moved to other memory meanwhile.
+  to.patchUint32(0, peerHeaders.typeOf(header.kind));
+  to.patchUint32(wordBytes, to.length - peerPreambleBytes);
   const pieces = [to.takeBytes()];
   if (message.kind === 'appendEntries') {
     for (const { data } of message.entries) pieces.push(data);
@@ -302,14 +304,6 @@ function headerOf(message: WirePeerMessage): PeerHeader {
     case 'timeoutNow':
       return message;
   }
-}
-
-/** What the header takes, or (with a configuration in it) a good start. */
-function headerCapacity(message: WirePeerMessage): number {
-  const largestFixedBytes = 64;
-  const entryHeadBytes = 16;
-  const entryCount = message.kind === 'appendEntries' ? message.entries.length : 0;
-  return peerPreambleBytes + largestFixedBytes + entryCount * entryHeadBytes;
 }
 
 function hasFlag(flags: bigint | undefined, flag: bigint): boolean {

@@ -103,8 +103,8 @@ export class PeerOutlet {
     this.#writingSince = this.#clock.now();
     this.#done = done;
     if (this.#writer === undefined) this.#writeToStream(buffers);
-    // A write that failed has destroyed the socket, which says so by its own event.
-    else if (this.#writer.writeAll(buffers) && !this.#stream.destroyed) this.#finishNow();
+    // Where the stream has ended or failed, which it says by an event of its own, nothing was written.
+    else if (this.#writer.writeAll(buffers) && this.#stream.writable) this.#finishNow();
   }
 
   #directWriter(): SocketWriter | undefined {

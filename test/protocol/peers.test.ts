@@ -315,3 +315,31 @@ t.test('mutated peer streams decode or are a WireError, nothing else', (t) => {
   t.ok(refused > 100, `${refused} refused`);
   t.end();
 });
+
+t.test('messages are whole wherever they begin in the memory that writers share', (t) => {
+  const framer = new PeerFramer();
+  let wrong = 0;
+  for (let i = 1; i <= 5000; i++) {
+    const data = Buffer.alloc(8, i);
+    const type = 'command';
+    const entries: Entry[] = Array.from({ length: i % 5 }, (_, at) => ({
+      index: (i + at) as Index,
+      term: 1 as Term,
+      type,
+      data,
+    }));
+    const sent: WirePeerMessage = {
+      kind: 'appendEntries',
+      term: i as Term,
+      prevIndex: (i - 1) as Index,
+      prevTerm: 1 as Term,
+      leaderCommit: 0 as Index,
+      entries,
+      round: i,
+    };
+    framer.push(Buffer.concat(encodePeerMessage(sent)));
+    if (!isDeepStrictEqual(framer.next(), sent)) wrong++;
+  }
+  t.equal(wrong, 0);
+  t.end();
+});
