@@ -22,8 +22,8 @@ import { SnapshotBorrower, SnapshotLender } from './raft-snapshot-stream.ts';
 const MAX_BATCHES_UNDER_WAY = 2;
 
 /**
- * A batch leaves in the first turn of the loop that brings no more proposals, and at the latest so long after its first.
- * Many clients that write keep the loop busy: larger batches cost less, and at low load none waits.
+ * While one batch is on its way the next one leaves in the first turn of the loop that brings no more proposals, and at the
+ * latest so long after its first: larger batches cost less, and the disk and the links have something to do meanwhile.
  */
 const GATHER_MS = 1;
 
@@ -153,7 +153,8 @@ export class MainEnd implements RaftAccess {
     const gathering = this.#gathering;
     assert(gathering !== undefined, 'a batch gathers');
     const { length: count } = this.#proposals;
-    if (count > gathering.count && this.#clock.now() - gathering.since < GATHER_MS) {
+    const waits = this.#underWay.length > 0 && this.#clock.now() - gathering.since < GATHER_MS;
+    if (waits && count > gathering.count) {
       gathering.count = count;
       this.#clock.nextTurn(this.#gatherOn);
       return;

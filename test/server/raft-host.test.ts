@@ -359,8 +359,8 @@ t.test(
     const seenBefore = servers.map(({ machine }) => machine.transitions.length);
 
     for (let i = 0; i < 50; i++) leader.propose(`while blocked ${i}`);
-    // The batch leaves in the next turn, which brings no more; then nothing else runs here for six election timeouts.
-    for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
+    // The batch leaves at the end of this turn; in the next one nothing else runs here for six election timeouts.
+    await new Promise((resolve) => setImmediate(resolve));
     const followers = servers.filter((server) => server !== leader);
     const arrivedMs = blockUntil(3000, () =>
       followers.every(({ directory }) => logHolds(directory, 'while blocked 49')),
