@@ -13,6 +13,12 @@ export declare function ioUringObstacle(): string | null;
 export declare function crc(bytes: Uint8Array, previous: number): number;
 
 /**
+ * Tells V8 that objects of the calling thread keep so many bytes more (or less, below 0) alive outside of its heap: it collects
+ * sooner. For memory that it does not count by itself, as SharedArrayBuffers.
+ */
+export declare function adjustExternalMemory(changeBytes: number): void;
+
+/**
  * Page-aligned zeroed memory of `sizeBytes`, unmapped when it is collected. Mark it untransferable: a transfer
  * would detach it while the kernel writes from it.
  */

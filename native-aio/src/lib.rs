@@ -64,6 +64,15 @@ pub fn crc(env: Env, #[napi(ts_arg_type = "Uint8Array")] bytes: Unknown, previou
     Ok(crc::crc(unsafe { std::slice::from_raw_parts(data, length) }, previous))
 }
 
+/// Tells V8 that objects of the calling thread keep so many bytes more (or less, below 0) alive outside of its heap: it collects
+/// sooner. For memory that it does not count by itself, as SharedArrayBuffers.
+#[napi]
+pub fn adjust_external_memory(env: Env, change_bytes: f64) {
+    let mut total = 0;
+    // SAFETY: the out parameter is valid.
+    unsafe { sys::napi_adjust_external_memory(env.raw(), change_bytes as i64, &mut total) };
+}
+
 /// Page-aligned zeroed memory of `sizeBytes`, unmapped when it is collected. Mark it untransferable: a transfer
 /// would detach it while the kernel writes from it.
 #[napi(ts_return_type = "ArrayBuffer")]

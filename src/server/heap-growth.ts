@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8';
  * they are large, so that both threads would collect every second, for 10 to 30 ms. No public interface: a V8 that does
  * not know it ignores it.
  */
-export const heapGrowthOption = '--heap-growing-percent=250';
+export const heapGrowthOption = '--heap-growing-percent=350';
 
 /**
  * Lets the heaps of this process grow, those of threads to come included: costs up to some 30 MB each, and what their

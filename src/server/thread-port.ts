@@ -5,6 +5,7 @@ import { FastLane, type LaneAddress } from './fast-lane.ts';
 import type { MessageTarget } from './raft-channel.ts';
 import { MessageNumbers } from './raft-message-numbers.ts';
 import type { FromRaft, ToRaft } from './raft-messages.ts';
+import { SharedMemoryAccount } from './shared-memory-account.ts';
 
 /** What a port carries: a batch, and how many were posted before it, whichever way they went. */
 interface Letter<Message> {
@@ -24,6 +25,7 @@ export class ThreadPort<Out extends ToRaft | FromRaft, In extends ToRaft | FromR
   readonly #outgoing = new MessageNumbers<Out>();
   readonly #incoming = new MessageNumbers<In>();
   #lane: FastLane<Out, In> | undefined;
+  #held: SharedMemoryAccount | undefined;
   #receive: (batch: readonly In[]) => void = () => {};
   #sent = 0;
   #received = 0;
@@ -41,6 +43,7 @@ export class ThreadPort<Out extends ToRaft | FromRaft, In extends ToRaft | FromR
     if (this.#address === undefined) return;
     const { addon } = loadNativeAddon();
     assert(addon !== undefined, 'there is a lane where there is the addon');
+    this.#held = new SharedMemoryAccount((bytes) => addon.adjustExternalMemory(bytes));
     const codec = {
       encode: this.#outgoing.encode.bind(this.#outgoing),
       decode: this.#incoming.decode.bind(this.#incoming),
@@ -70,6 +73,10 @@ export class ThreadPort<Out extends ToRaft | FromRaft, In extends ToRaft | FromR
     assert(sequence === this.#received + 1, 'the lane has what was posted before');
     this.#received = sequence;
     this.#incoming.seen(batch);
+    for (const message of batch) {
+      if (message.type !== 'propose') continue;
+      for (const { memory } of message.pieces) this.#held?.add(memory);
+    }
     this.#receive(batch);
     this.#drain();
   }
