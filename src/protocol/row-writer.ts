@@ -17,13 +17,14 @@ export interface ColumnSource {
 export interface RowSource {
   /** The columns as they are now: the same object while they are the same. */
   readonly shape: RowShape;
+  /** Appends the whole row, of this shape. False: nothing was written, and its values have to be asked for. */
+  packRow(shape: RowShape, to: Writer): boolean;
   /** Storage class, numbered as in SQLite. */
   columnType(column: number): number;
-  /** Puts an integer, or a float, into the eight bytes at `at` of what is written, little-endian. NULL reads as 0. */
-  copyNumber(column: number, to: Writer, at: number): void;
-  /** Appends a text as `textBytes` does. */
-  writeText(column: number, to: Writer): void;
-  /** Text or blob; valid until the next call. */
+  /** An integer; 0 for NULL. */
+  columnInteger(column: number): bigint;
+  columnFloat(column: number): number;
+  /** Text or blob, nothing for NULL; valid until the next call. */
   columnBytes(column: number): Uint8Array;
 }
 
@@ -31,25 +32,33 @@ export interface RowSource {
 export const rowBatchBytes = 4096;
 
 /** Storage classes as SQLite numbers them (sqlite3_column_type). */
-const storageClass = { integer: 1, float: 2, text: 3, blob: 4, null: 5 } as const;
+export const storageClass = { integer: 1, float: 2, text: 3, blob: 4, null: 5 } as const;
 
 /** What the declared type of a column changes: how integers, texts and NULLs are marked. */
 type Declared = 'plain' | 'date' | 'boolean';
 
 /** Number, names and declared types of the columns of a result, ready to be written. */
 export class RowShape {
+  readonly columnCount: number;
   /** Number of columns and their names: every message repeats them. */
   readonly preamble: Buffer;
-  /** For each column. */
-  readonly declared: readonly Declared[];
+  /** Type codes (see `valueCode`): that of a value of storage class c in column n at 8n + c. */
+  readonly codes: Uint8Array;
 
   constructor(source: ColumnSource) {
+    this.columnCount = source.columnCount;
     const columns = Array.from({ length: source.columnCount }, (_, column) => column);
     const preamble = new Writer(16 * columns.length + wordBytes);
     count64.write(preamble, columns.length, 0);
     for (const column of columns) textBytes.write(preamble, source.columnName(column), 0);
     this.preamble = preamble.takeBytes();
-    this.declared = columns.map((column) => declaredAs(source.columnDeclaredType(column)));
+    this.codes = new Uint8Array(8 * columns.length);
+    for (const column of columns) {
+      const declared = declaredAs(source.columnDeclaredType(column));
+      for (const storage of Object.values(storageClass)) {
+        this.codes[8 * column + storage] = codeOf(storage, declared);
+      }
+    }
   }
 }
 
@@ -62,7 +71,6 @@ export class RowWriter {
   readonly #to: Writer;
   readonly #source: RowSource;
   readonly #shape: RowShape;
-  readonly #codes: number[];
   #start: number | undefined;
   #rowCount = 0;
 
@@ -71,7 +79,6 @@ export class RowWriter {
     this.#to = to;
     this.#source = source;
     this.#shape = source.shape;
-    this.#codes = this.#shape.declared.map(() => 0);
   }
 
   /** Rows in the message that is open. */
@@ -97,18 +104,7 @@ export class RowWriter {
 
   /** Appends the row that the statement stands on. */
   row(): void {
-    const codes = this.#codes;
-    const size = rowHeaderBytes(codes.length);
-    const headerAt = this.#to.take(size);
-    const { bytes } = this.#to;
-    for (let at = headerAt; at < headerAt + size; at++) bytes[at] = 0;
-    const { declared } = this.#shape;
-    for (let column = 0; column < codes.length; column++) {
-      const code = codeOf(this.#source.columnType(column), declared[column] ?? 'plain');
-      codes[column] = code;
-      setRowType(bytes, headerAt, column, code);
-    }
-    for (let column = 0; column < codes.length; column++) this.#value(column, codes[column] ?? 0);
+    if (!this.#source.packRow(this.#shape, this.#to)) this.#rowByValues();
     this.#rowCount++;
   }
 
@@ -131,25 +127,49 @@ export class RowWriter {
     return this.#start;
   }
 
-  #value(column: number, code: number): void {
+  #rowByValues(): void {
+    const to = this.#to;
+    const { columnCount } = this.#shape;
+    const size = rowHeaderBytes(columnCount);
+    const headerAt = to.take(size);
+    to.bytes.fill(0, headerAt, headerAt + size);
+    for (let column = 0; column < columnCount; column++) {
+      setRowType(to.bytes, headerAt, column, this.#codeOf(column));
+    }
+    for (let column = 0; column < columnCount; column++) this.#value(column);
+  }
+
+  #codeOf(column: number): number {
+    return this.#shape.codes[8 * column + this.#source.columnType(column)] ?? 0;
+  }
+
+  #value(column: number): void {
     const to = this.#to;
     const source = this.#source;
-    switch (code) {
+    switch (this.#codeOf(column)) {
       case valueCode.integer:
       case valueCode.unixTime:
-      case valueCode.boolean:
-      case valueCode.float:
-      case valueCode.null: {
+      case valueCode.boolean: {
         // A NULL marked as boolean reads as 0, as SQLite converts it.
         const at = to.take(wordBytes);
-        source.copyNumber(column, to, at);
+        to.bytes.writeBigInt64LE(source.columnInteger(column), at);
+        break;
+      }
+      case valueCode.float: {
+        const at = to.take(wordBytes);
+        to.bytes.writeDoubleLE(source.columnFloat(column), at);
+        break;
+      }
+      case valueCode.null: {
+        const at = to.take(wordBytes);
+        to.bytes.fill(0, at, at + wordBytes);
         break;
       }
       case valueCode.blob:
         blob.write(to, source.columnBytes(column), 0);
         break;
       default:
-        source.writeText(column, to);
+        textBytes.write(to, source.columnBytes(column), 0);
     }
   }
 }

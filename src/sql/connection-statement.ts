@@ -1,5 +1,4 @@
 import { assert } from '../base/assert.ts';
-import { textBytes } from '../protocol/kinds.ts';
 import { RowShape } from '../protocol/row-writer.ts';
 import type { Writer } from '../protocol/words.ts';
 import { cStringLength } from '../vfs/linear-memory.ts';
@@ -8,29 +7,15 @@ import type { SqliteConnection } from './connection.ts';
 import { outOfMemory, outOfRange } from './connection-errors.ts';
 import type { PresentedRow } from './connection-pragmas.ts';
 import { type Statement, type StorageClass, storageClass } from './engine.ts';
-import { utf8Encoding, valueFlag, valueFlagMask, valueLayout } from './engines/value-layout.ts';
+import { packRow } from './packed-row.ts';
 
 const nothing = new Uint8Array(0);
 
 /** SQLITE_TRANSIENT: SQLite copies what is bound. */
 const transient = -1;
 
-/** Longest text that is copied in a loop. */
-const shortTextBytes = 512;
-
 /** SQLITE_STMTSTATUS_REPREPARE: how often SQLite compiled the statement again, since its schema had changed. */
 const statusReprepare = 5;
-
-/** Storage class of a value that is one thing only, by its flags. */
-const classOfFlags: readonly (StorageClass | undefined)[] = classesByFlag();
-
-function classesByFlag(): (StorageClass | undefined)[] {
-  const classes: (StorageClass | undefined)[] = [];
-  for (const [name, flag] of Object.entries(valueFlag)) {
-    classes[flag] = storageClass[name as keyof typeof valueFlag];
-  }
-  return classes;
-}
 
 /** One `sqlite3_stmt *`. */
 export class SqliteStatement implements Statement {
@@ -42,8 +27,6 @@ export class SqliteStatement implements Statement {
   #shape: RowShape | undefined;
   /** How often it had been compiled again when the shape was read. */
   #shapeOf = 0;
-  /** Where the values of the present row are; 0 until somebody asks. */
-  #values = 0;
 
   constructor(connection: SqliteConnection, pointer: number) {
     this.#connection = connection;
@@ -97,7 +80,6 @@ export class SqliteStatement implements Statement {
   step(): boolean {
     const connection = this.#connection;
     const { file, core } = connection;
-    this.#values = 0;
     if (file.idle) {
       connection.refreshSchema();
       file.startsOnHead = !this.readOnly || !connection.autocommit;
@@ -142,56 +124,15 @@ export class SqliteStatement implements Statement {
     return this.#shape;
   }
 
+  packRow(shape: RowShape, to: Writer): boolean {
+    const { build, valueStride } = this.#connection.core;
+    if (valueStride === 0) return false;
+    const first = build.api.sqlite3_column_value(this.#live, 0) >>> 0;
+    return packRow(build.memory, first, valueStride, shape, to);
+  }
+
   columnType(column: number): StorageClass {
-    const value = this.#valueAt(column);
-    return (
-      (value === 0 ? undefined : classOfFlags[this.#flagsOf(value)]) ??
-      (this.#api.sqlite3_column_type(this.#live, column) as StorageClass)
-    );
-  }
-
-  copyNumber(column: number, to: Writer, at: number): void {
-    const value = this.#valueAt(column);
-    const flags = value === 0 ? 0 : this.#flagsOf(value);
-    const target = to.view;
-    if (flags === valueFlag.integer || flags === valueFlag.float) {
-      const { view } = this.#connection.core.build.memory;
-      const from = value + valueLayout.numberAt;
-      target.setInt32(at, view.getInt32(from, true), true);
-      target.setInt32(at + 4, view.getInt32(from + 4, true), true);
-    } else if (flags === valueFlag.null) {
-      target.setInt32(at, 0);
-      target.setInt32(at + 4, 0);
-    } else if (this.columnType(column) === storageClass.float) {
-      target.setFloat64(at, this.columnFloat(column), true);
-    } else {
-      target.setBigInt64(at, this.columnInteger(column), true);
-    }
-  }
-
-  writeText(column: number, to: Writer): void {
-    const value = this.#valueAt(column);
-    if (value === 0 || !this.#writeShortText(value, to)) {
-      textBytes.write(to, this.columnBytes(column), 0);
-    }
-  }
-
-  /** Copies what is short in a loop, which is faster than making a view of it. False: written by other means. */
-  #writeShortText(value: number, to: Writer): boolean {
-    const { view } = this.#connection.core.build.memory;
-    const length = view.getInt32(value + valueLayout.lengthAt, true);
-    const isText = this.#flagsOf(value) === valueFlag.text;
-    if (!isText || length > shortTextBytes) return false;
-    if (view.getUint8(value + valueLayout.encodingAt) !== utf8Encoding) return false;
-    const pointer = view.getUint32(value + valueLayout.pointerAt, true);
-    const before = to.length;
-    const at = to.takePadded(length + 1);
-    if (!copyText(view, pointer, to.view, at, length)) {
-      to.truncate(before);
-      return false;
-    }
-    to.bytes[at + length] = 0;
-    return true;
+    return this.#api.sqlite3_column_type(this.#live, column) as StorageClass;
   }
 
   columnInteger(column: number): bigint {
@@ -203,26 +144,7 @@ export class SqliteStatement implements Statement {
   }
 
   columnBytes(column: number): Uint8Array {
-    const value = this.#valueAt(column);
-    const { memory } = this.#connection.core.build;
-    if (value !== 0) {
-      const flags = this.#flagsOf(value);
-      const { view } = memory;
-      const utf8 = view.getUint8(value + valueLayout.encodingAt) === utf8Encoding;
-      if (flags === valueFlag.blob || (flags === valueFlag.text && utf8)) {
-        const pointer = view.getUint32(value + valueLayout.pointerAt, true);
-        const length = view.getInt32(value + valueLayout.lengthAt, true);
-        return memory.bytes.subarray(pointer, pointer + length);
-      }
-    }
-    return this.#convertedBytes(column);
-  }
-
-  /** As SQLite makes them of whatever the value is. */
-  #convertedBytes(column: number): Uint8Array {
     const api = this.#api;
-    // Values may move.
-    this.#values = 0;
     const isText = api.sqlite3_column_type(this.#live, column) === storageClass.text;
     // The text function converts what a UTF-16 database holds. Only after it, the length is right.
     const read = isText ? api.sqlite3_column_text : api.sqlite3_column_blob;
@@ -233,19 +155,6 @@ export class SqliteStatement implements Statement {
       return nothing;
     }
     return this.#connection.core.build.memory.bytes.subarray(pointer, pointer + length);
-  }
-
-  /** Address of a value of the present row; 0 when values have to be asked for. */
-  #valueAt(column: number): number {
-    const { valueStride } = this.#connection.core;
-    if (valueStride === 0) return 0;
-    if (this.#values === 0) this.#values = this.#api.sqlite3_column_value(this.#live, 0) >>> 0;
-    return this.#values + column * valueStride;
-  }
-
-  #flagsOf(value: number): number {
-    const { view } = this.#connection.core.build.memory;
-    return view.getUint16(value + valueLayout.flagsAt, true) & valueFlagMask;
   }
 
   /** A copy of a C string; nothing for NULL. */
@@ -267,30 +176,6 @@ export class SqliteStatement implements Statement {
   #bound(code: number): void {
     if (code !== resultCode.ok) throw this.#connection.failure();
   }
-}
-
-/** Copies four bytes at a time. False: there is a zero among them, at which the text ends for its reader. */
-function copyText(
-  from: DataView,
-  source: number,
-  to: DataView,
-  target: number,
-  length: number,
-): boolean {
-  const words = length & ~3;
-  let zeros = 0;
-  for (let i = 0; i < words; i += 4) {
-    const word = from.getUint32(source + i, true);
-    // Leaves the highest bit of each byte that is zero, and perhaps of bytes above one that is.
-    zeros |= (word - 0x01010101) & ~word & 0x80808080;
-    to.setUint32(target + i, word, true);
-  }
-  for (let i = words; i < length; i++) {
-    const byte = from.getUint8(source + i);
-    if (byte === 0) return false;
-    to.setUint8(target + i, byte);
-  }
-  return zeros === 0;
 }
 
 /** A statement with the answer already in it: at most one row of one value. */
@@ -357,12 +242,8 @@ export class ConstantStatement implements Statement {
     return this.#shape;
   }
 
-  writeText(_column: number, to: Writer): void {
-    textBytes.write(to, this.columnBytes(), 0);
-  }
-
-  copyNumber(_column: number, to: Writer, at: number): void {
-    to.view.setBigInt64(at, this.columnInteger(), true);
+  packRow(): boolean {
+    return false;
   }
 
   columnType(): StorageClass {

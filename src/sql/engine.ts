@@ -113,11 +113,9 @@ export interface Statement {
   columnDeclaredType(column: number): string | undefined;
   /** Names and declared types as the statement has them now: the same object while it was not compiled again. */
   readonly shape: RowShape;
+  /** Appends the whole row to a message, as RowWriter says. False: nothing was written, ask for the values. */
+  packRow(shape: RowShape, to: Writer): boolean;
   columnType(column: number): StorageClass;
-  /** Puts an integer, or a float, into the eight bytes at `at` of what is written, little-endian. NULL reads as 0. */
-  copyNumber(column: number, to: Writer, at: number): void;
-  /** Appends a text, with its closing zero, to a message. */
-  writeText(column: number, to: Writer): void;
   columnInteger(column: number): bigint;
   columnFloat(column: number): number;
   /** Text or blob: a view of the engine's memory, valid until the next call on this engine. */

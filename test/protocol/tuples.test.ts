@@ -1,7 +1,6 @@
 import t from 'tap';
 import { DqliteError, WireError } from '../../src/base/errors.ts';
 import { seededRandom } from '../../src/base/random.ts';
-import { textBytes } from '../../src/protocol/kinds.ts';
 import {
   decodeParameters,
   encodeParameters,
@@ -69,13 +68,15 @@ class Rows implements RowSource {
     if (typeof value === 'number') return 2;
     return typeof value === 'string' ? 3 : 4;
   }
-  copyNumber(column: number, to: Writer, at: number): void {
-    const value = this.row[column];
-    if (typeof value === 'number') to.bytes.writeDoubleLE(value, at);
-    else to.bytes.writeBigInt64LE(typeof value === 'bigint' ? value : 0n, at);
+  packRow(): boolean {
+    return false;
   }
-  writeText(column: number, to: Writer): void {
-    textBytes.write(to, this.columnBytes(column), 0);
+  columnInteger(column: number): bigint {
+    const value = this.row[column];
+    return typeof value === 'bigint' ? value : 0n;
+  }
+  columnFloat(column: number): number {
+    return Number(this.row[column]);
   }
   columnBytes(column: number): Uint8Array {
     const value = this.row[column];
