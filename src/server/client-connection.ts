@@ -3,12 +3,21 @@ import type { Logger } from '../base/logger.ts';
 import type { Gateway } from '../gateway/gateway.ts';
 import type { Output } from '../gateway/output.ts';
 import type { Session } from '../gateway/session.ts';
+import type { BusyPoll } from './busy-poll.ts';
 import { SocketWriter } from './direct-writes.ts';
 import { readNow } from './read-now.ts';
 import { readForOthers, readStatically } from './static-reads.ts';
 
 /** What to do with a connection that turned out to come from another server. */
 export type AdoptPeer = (socket: Socket, id: bigint, address: string, rest: Buffer) => void;
+
+/** What all connections of clients share. */
+export interface ClientConnectionParts {
+  readonly gateway: Gateway;
+  readonly adoptPeer: AdoptPeer;
+  readonly busyPoll: BusyPoll;
+  readonly logger: Logger;
+}
 
 /**
  * One accepted connection: carries bytes between a socket and a session, and knows nothing of what they mean. What
@@ -18,6 +27,7 @@ export class ClientConnection implements Output {
   readonly #socket: Socket;
   readonly #session: Session;
   readonly #adoptPeer: AdoptPeer;
+  readonly #busyPoll: BusyPoll;
   #listening = true;
   readonly #writer: SocketWriter;
   #receivedCount = 0;
@@ -25,11 +35,14 @@ export class ClientConnection implements Output {
   readonly #onClose = (): void => this.#session.close();
 
   /** @param accepted with `pauseOnConnect`; not to be used any more: see `socket` */
-  constructor(accepted: Socket, gateway: Gateway, adoptPeer: AdoptPeer, logger: Logger) {
+  constructor(accepted: Socket, parts: ClientConnectionParts) {
+    const { gateway, adoptPeer, busyPoll, logger } = parts;
     this.#adoptPeer = adoptPeer;
+    this.#busyPoll = busyPoll;
     this.#session = gateway.accept(this);
     const socket = readStatically(accepted, (bytes) => {
       this.#receivedCount++;
+      busyPoll.asked();
       this.#session.receive(bytes);
     });
     this.#socket = socket;
@@ -51,6 +64,7 @@ export class ClientConnection implements Output {
   }
 
   write(bytes: Uint8Array): boolean {
+    this.#busyPoll.answered();
     return this.#writer.write(bytes);
   }
 

@@ -4,10 +4,8 @@ import type { Logger } from '../base/logger.ts';
 import { describeServer } from '../client/cluster.ts';
 import { untilAborted } from '../client/deadline.ts';
 import { Gateway } from '../gateway/gateway.ts';
-import { defaultSessionLimits, type SessionLimits } from '../gateway/limits.ts';
 import { textOfName } from '../protocol/kinds.ts';
 import type { Transition } from '../raft/events.ts';
-import { raftOptions } from '../raft/options.ts';
 import type { Engine } from '../sql/engine.ts';
 import { SqlStateMachine } from '../sql/state-machine.ts';
 import { warmUp } from '../sql/warm-up.ts';
@@ -15,26 +13,23 @@ import type { Identity } from '../storage/app-files.ts';
 import { DataDirectory } from '../storage/directory.ts';
 import { type OpenedDisk, openDisk } from '../storage/open-disk.ts';
 import { PageStore } from '../vfs/page-store.ts';
-import { ClientConnection } from './client-connection.ts';
+import { BusyPoll } from './busy-poll.ts';
+import { ClientConnection, type ClientConnectionParts } from './client-connection.ts';
 import type { Config } from './config.ts';
 import { type Status, serveControl } from './control.ts';
+import { electionTimeoutMs, raftHostOptions, sessionLimits } from './daemon-options.ts';
 import { DiskHealth } from './disk-health.ts';
 import { loadEngine } from './engine-loader.ts';
 import { establishIdentity } from './identity.ts';
 import { joinCluster } from './join.ts';
 import { Listener } from './listener.ts';
 import { nodeClock } from './node-clock.ts';
-import { peerLimits } from './peer-limits.ts';
 import { PlaceInCluster } from './place-in-cluster.ts';
 import { type RaftHost, startRaft } from './raft-host.ts';
 import { handOverVote } from './role-handover.ts';
 import { RoleManager } from './role-manager.ts';
 import { reasonForNoLeader, serverStatuses } from './status-report.ts';
 
-/** Bytes from other servers that may wait for the disk and for the databases. */
-const BACKLOG_BYTES = 64 * 1024 ** 2;
-/** Clients wait so long at most to hear who leads: some give up soon after. */
-const LONGEST_LEADER_WAIT_MS = 5000;
 /** How often a stopping daemon looks whether the last requests are answered. */
 const DRAIN_POLL_MS = 10;
 /** The part of --stop-timeout that handing over leadership and vote may take. */
@@ -66,6 +61,7 @@ export class Daemon {
   readonly #place: PlaceInCluster;
   readonly #raft: RaftHost;
   readonly #gateway: Gateway;
+  readonly #connectionParts: ClientConnectionParts;
   readonly #listener: Listener;
   readonly #roles: RoleManager;
   readonly #diskHealth: DiskHealth;
@@ -151,6 +147,17 @@ export class Daemon {
       server: { id: built.identity.id, failureDomain: config.failureDomain },
       onSlowStatement: (statement) => logger.warn({ ...statement }, 'slow statement'),
     });
+    this.#connectionParts = {
+      gateway: this.#gateway,
+      adoptPeer: (socket, id, address, rest) =>
+        this.#raft.adoptPeer(socket, { id: id as ServerId, address }, rest),
+      busyPoll: new BusyPoll({
+        clock: nodeClock,
+        limitMs: config.busyPoll / 1000,
+        othersWork: () => built.machine.committing,
+      }),
+      logger,
+    };
     this.#listener = new Listener({
       address: config.listen ?? built.identity.address,
       maxConnections: config.maxConnections,
@@ -257,9 +264,7 @@ export class Daemon {
   }
 
   #accept(accepted: Socket): Socket {
-    const adopt = (peer: Socket, id: bigint, address: string, rest: Buffer): void =>
-      this.#raft.adoptPeer(peer, { id: id as ServerId, address }, rest);
-    const connection = new ClientConnection(accepted, this.#gateway, adopt, this.#parts.logger);
+    const connection = new ClientConnection(accepted, this.#connectionParts);
     const { socket } = connection;
     this.#connections.add(connection);
     socket.once('close', () => this.#connections.delete(connection));
@@ -334,60 +339,6 @@ interface Built {
   readonly machine: SqlStateMachine;
   readonly place: PlaceInCluster;
   readonly raft: RaftHost;
-}
-
-/** The election timeout is 15 times the latency, the heartbeat 1.5 times, as in C dqlite. */
-function electionTimeoutMs({ networkLatency }: Config): number {
-  return 15 * networkLatency;
-}
-
-function raftHostOptions(
-  config: Config,
-  identity: Identity,
-  directory: string,
-): Parameters<typeof startRaft>[0] {
-  const timeoutMs = electionTimeoutMs(config);
-  const raft = raftOptions({
-    id: identity.id,
-    electionTimeoutMs: timeoutMs,
-    heartbeatMs: 1.5 * config.networkLatency,
-    snapshotThreshold: config.snapshotThreshold,
-    snapshotThresholdBytes: config.maxLogSize,
-    snapshotTrailing: config.snapshotTrailing,
-    snapshotTrailingBytes: config.maxLogSize,
-  });
-  return {
-    form: 'thread',
-    node: {
-      self: identity,
-      raft,
-      peers: peerLimits(timeoutMs),
-      backlogBytes: BACKLOG_BYTES,
-    },
-    storage: {
-      directory,
-      disk: config.diskBackend,
-      trailingEntries: config.snapshotTrailing,
-      trailingBytes: config.maxLogSize,
-      autoRecovery: config.autoRecovery,
-    },
-    logLevel: config.logLevel,
-  };
-}
-
-function sessionLimits(config: Config): SessionLimits {
-  return {
-    ...defaultSessionLimits,
-    maxMessageBytes: config.maxMessageSize,
-    busyTimeoutMs: config.busyTimeout,
-    idleTransactionTimeoutMs: config.idleTransactionTimeout,
-    leaderWaitMs: Math.min(2 * electionTimeoutMs(config), LONGEST_LEADER_WAIT_MS),
-    statementTimeoutMs: config.statementTimeout,
-    slowStatementMs: config.slowStatement,
-    maxStalledQueryMs: config.queryStallTimeout,
-    maxStatementsPerSession: config.maxStatements,
-    maxReturningBytes: config.maxReturningSize,
-  };
 }
 
 /** Whether nobody else can elect a leader. */

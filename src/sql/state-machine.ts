@@ -119,6 +119,11 @@ export class SqlStateMachine implements StateMachine {
     return this.#held !== undefined;
   }
 
+  /** Transactions of this server's clients are on their way through Raft. */
+  get committing(): boolean {
+    return this.#proposed.length > 0;
+  }
+
   /** The databases of this server, by name. */
   get replicas(): ReadonlyMap<string, Replica> {
     return this.#replicas;
