@@ -2,7 +2,7 @@
 //! at once: it goes back to sleep, and is woken a second time.
 
 use crate::callback::Callback;
-use crate::uv::{self, uv};
+use crate::uv::{self, uv, AsyncHandle};
 use napi::sys;
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -12,13 +12,8 @@ use std::ptr::null_mut;
 use std::rc::Rc;
 use std::sync::{LazyLock, PoisonError, RwLock};
 
-struct SendHandle(*mut uv::Handle);
-// SAFETY: used for uv_async_send only, which may be called from any thread while the handle is open.
-unsafe impl Send for SendHandle {}
-unsafe impl Sync for SendHandle {}
-
 /// The bells that hang, by number. Ringing takes the lock for reading, so that nobody who rings waits for another.
-static BELLS: LazyLock<RwLock<HashMap<u32, SendHandle>>> = LazyLock::new(Default::default);
+static BELLS: LazyLock<RwLock<HashMap<u32, AsyncHandle>>> = LazyLock::new(Default::default);
 
 /// Null once the bell was taken down, by JavaScript or by the end of its environment.
 pub type Slot = Rc<Cell<*mut Bell>>;
@@ -58,7 +53,7 @@ impl Bell {
             let bell = Box::into_raw(Box::new(bell));
             (uv.handle_set_data)(handle, bell.cast());
             sys::napi_add_async_cleanup_hook(env, Some(on_environment_end), bell.cast(), &mut (*bell).hook);
-            bells.insert(number, SendHandle(handle));
+            bells.insert(number, AsyncHandle(handle));
             slot.set(bell);
             Ok(slot)
         }
@@ -69,9 +64,9 @@ impl Bell {
 /// heard yet count as one.
 pub fn ring(number: u32) {
     let bells = BELLS.read().unwrap_or_else(PoisonError::into_inner);
-    if let (Some(SendHandle(handle)), Some(uv)) = (bells.get(&number), uv()) {
+    if let (Some(handle), Some(uv)) = (bells.get(&number), uv()) {
         // SAFETY: it is closed only after it was removed, for which nobody may be reading.
-        unsafe { (uv.async_send)(*handle) };
+        unsafe { handle.wake(uv) };
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::callback::{reference, Callback};
 use crate::request::{Completion, Request};
 use crate::ring::Ring;
-use crate::uv::{self, uv, Uv};
+use crate::uv::{self, uv, AsyncHandle, Uv};
 use crate::writer_thread::{Job, WriterThread};
 use crate::zeroed_file::ZeroedFile;
 use napi::sys;
@@ -47,10 +47,6 @@ pub struct Callbacks {
     /// Start of the Int32Array's memory: at least 2 * MAX_IN_FLIGHT elements.
     pub completions_data: *mut i32,
 }
-
-struct SendHandle(*mut uv::Handle);
-// SAFETY: used for uv_async_send only, which may be called from any thread while the handle is open.
-unsafe impl Send for SendHandle {}
 
 impl Engine {
     /// # Safety
@@ -242,12 +238,11 @@ unsafe fn open_backend(
         unsafe { (uv.poll_start)(handle, uv::READABLE, on_readable) };
         return Ok(Backend::Ring(Box::new(ring)));
     }
-    let sender = SendHandle(handle);
+    let sender = AsyncHandle(handle);
     // Before the handle is opened: an open one could not be given back at once. Nothing wakes it until then.
     let thread = WriterThread::new(move || {
-        let SendHandle(handle) = &sender;
         // SAFETY: the handle is open before the first write, and the thread is joined before it is closed.
-        unsafe { (uv.async_send)(*handle) };
+        unsafe { sender.wake(uv) };
     })?;
     let status = unsafe { (uv.async_init)(event_loop, handle, on_wake) };
     if status != 0 {

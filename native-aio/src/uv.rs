@@ -60,6 +60,22 @@ fn load() -> Option<Uv> {
     })
 }
 
+/// The handle of a `uv_async_t` on other threads.
+pub struct AsyncHandle(pub *mut Handle);
+// SAFETY: used for uv_async_send only, which may be called from any thread while the handle is open.
+unsafe impl Send for AsyncHandle {}
+unsafe impl Sync for AsyncHandle {}
+
+impl AsyncHandle {
+    /// Wakes the thread that the handle belongs to.
+    ///
+    /// # Safety
+    /// The handle is open.
+    pub unsafe fn wake(&self, uv: &Uv) {
+        unsafe { (uv.async_send)(self.0) };
+    }
+}
+
 /// The host's libuv, or `None` when this process has none.
 pub fn uv() -> Option<&'static Uv> {
     static UV: OnceLock<Option<Uv>> = OnceLock::new();

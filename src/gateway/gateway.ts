@@ -70,6 +70,7 @@ export class Gateway implements StateMachineListener {
     this.statementCaches = new StatementCaches({
       perSession: parts.limits.maxCachedStatementsPerSession,
       total: parts.limits.maxCachedStatements,
+      maxTextBytes: parts.limits.maxCachedTextBytes,
     });
     this.leadershipCheck = new LeadershipCheck(parts.consensus);
     this.leaderWatch = new LeaderWatch({

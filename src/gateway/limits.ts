@@ -22,6 +22,8 @@ export interface SessionLimits {
   readonly maxCachedStatementsPerSession: number;
   /** The same, of all connections together. */
   readonly maxCachedStatements: number;
+  /** A longer text does not stay compiled. */
+  readonly maxCachedTextBytes: number;
   /** Rows of a writing statement are held until it is committed, at most this many bytes. */
   readonly maxReturningBytes: number;
   /** No more is read from a client while this much of its requests waits. */
@@ -43,6 +45,7 @@ export const defaultSessionLimits: SessionLimits = {
   maxStatementsPerSession: 10_000,
   maxCachedStatementsPerSession: 16,
   maxCachedStatements: 4096,
+  maxCachedTextBytes: 1000,
   maxReturningBytes: 16 * 1024 * 1024,
   maxQueuedRequestBytes: 64 * 1024,
   outputHighWaterBytes: 256 * 1024,

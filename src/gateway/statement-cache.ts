@@ -1,15 +1,14 @@
 import type { Statement } from '../sql/engine.ts';
 
-/** A longer text is compiled each time: it is unlikely to come again, and expensive to compare. */
-const longestTextBytes = 1000;
-
 /** First words of what is kept. Anything else is rare, or one of our own pragmas, which are answered differently. */
 const keptWords: ReadonlySet<string> = new Set(
   'select insert update delete replace with values begin commit end rollback'.split(' '),
 );
 
-/** How many statements may be kept compiled. */
+/** Which statements may be kept compiled, and how many. */
 export interface StatementCacheLimits {
+  /** A longer text is compiled each time: it is unlikely to come again, and expensive to compare. */
+  readonly maxTextBytes: number;
   readonly perSession: number;
   /** By all sessions together. */
   readonly total: number;
@@ -76,7 +75,7 @@ export class StatementCache {
   /** The statement that is all of this text, ready to run, if it is kept. The caller gives it back with `giveBack`. */
   take(sql: Uint8Array): Statement | undefined {
     const statements = this.#statements;
-    if (statements.size === 0 || sql.length > longestTextBytes) return undefined;
+    if (statements.size === 0 || sql.length > this.#caches.limits.maxTextBytes) return undefined;
     const text = textOf(sql);
     const statement = statements.get(text);
     if (statement === undefined) return undefined;
@@ -94,8 +93,8 @@ export class StatementCache {
       this.#lent = undefined;
       return;
     }
-    const { perSession } = this.#caches.limits;
-    const text = sql.length > longestTextBytes ? undefined : textOf(sql);
+    const { perSession, maxTextBytes } = this.#caches.limits;
+    const text = sql.length > maxTextBytes ? undefined : textOf(sql);
     if (this.#closed || perSession === 0 || text === undefined || !isWorthKeeping(text)) {
       statement.finalize();
       return;

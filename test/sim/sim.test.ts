@@ -5,7 +5,7 @@ import { type Outcome, runSeed } from './run-seed.ts';
 /** Lines of the trace that are shown of a seed that failed. */
 const shownLines = 200;
 /** How long the slice of seeds may take: seconds. */
-const seconds = numberSetting('SIM_SECONDS', 150);
+const seconds = numberSetting('SIM_SECONDS', 300);
 
 t.setTimeout((seconds + 120) * 1000);
 
