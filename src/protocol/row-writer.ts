@@ -13,12 +13,22 @@ export interface ColumnSource {
   columnDeclaredType(column: number): string | undefined;
 }
 
+/** What `packRows` has done. */
+export interface PackedRows {
+  readonly rowCount: number;
+  /** 'row': the statement stands on a row that was not appended, and whose values have to be asked for. */
+  readonly end: 'limit' | 'row' | 'done';
+}
+
 /** Where the values of a row come from: a statement after `step` returned true. Columns count from 0. */
 export interface RowSource {
   /** The columns as they are now: the same object while they are the same. */
   readonly shape: RowShape;
-  /** Appends the whole row, of this shape. False: nothing was written, and its values have to be asked for. */
-  packRow(shape: RowShape, to: Writer): boolean;
+  /**
+   * Steps and appends whole rows of this shape, the one that the statement stands on (`onRow`) or the next one first, until
+   * at least one was appended and they have `limitBytes`.
+   */
+  packRows(shape: RowShape, onRow: boolean, limitBytes: number, to: Writer): PackedRows;
   /** Storage class, numbered as in SQLite. */
   columnType(column: number): number;
   /** An integer; 0 for NULL. */
@@ -63,9 +73,8 @@ export class RowShape {
 }
 
 /**
- * Writes the ROWS messages of one query straight from a statement: `begin`, rows, `end`, until the end is 'done'. End
- * a message with 'part' when it is `full` and another row is there; one without rows may only end with 'done', since
- * clients take an empty part for the end.
+ * Writes the ROWS messages of one query straight from a statement: `begin`, `rows`, `end`, until the end is 'done'. A
+ * message without rows may only end with 'done', since clients take an empty part for the end.
  */
 export class RowWriter {
   readonly #to: Writer;
@@ -102,9 +111,34 @@ export class RowWriter {
     this.#to.bytes.set(preamble, at);
   }
 
-  /** Appends the row that the statement stands on. */
+  /**
+   * Appends rows, the one that the statement stands on (`onRow`) or the next one first, until the message is full ('part')
+   * or there are none ('done').
+   */
+  rows(onRow: boolean): 'part' | 'done' {
+    let first = onRow;
+    for (;;) {
+      const limitBytes = rowBatchBytes - (this.#to.length - this.#openStart());
+      const { rowCount, end } = this.#source.packRows(this.#shape, first, limitBytes, this.#to);
+      this.#rowCount += rowCount;
+      if (end === 'done') return 'done';
+      if (end === 'row') this.row();
+      if (this.full) return 'part';
+      first = false;
+    }
+  }
+
+  /** Appends the row that the statement stands on, value by value. */
   row(): void {
-    if (!this.#source.packRow(this.#shape, this.#to)) this.#rowByValues();
+    const to = this.#to;
+    const { columnCount } = this.#shape;
+    const size = rowHeaderBytes(columnCount);
+    const headerAt = to.take(size);
+    to.bytes.fill(0, headerAt, headerAt + size);
+    for (let column = 0; column < columnCount; column++) {
+      setRowType(to.bytes, headerAt, column, this.#codeOf(column));
+    }
+    for (let column = 0; column < columnCount; column++) this.#value(column);
     this.#rowCount++;
   }
 
@@ -125,18 +159,6 @@ export class RowWriter {
   #openStart(): number {
     assert(this.#start !== undefined, 'no message is open');
     return this.#start;
-  }
-
-  #rowByValues(): void {
-    const to = this.#to;
-    const { columnCount } = this.#shape;
-    const size = rowHeaderBytes(columnCount);
-    const headerAt = to.take(size);
-    to.bytes.fill(0, headerAt, headerAt + size);
-    for (let column = 0; column < columnCount; column++) {
-      setRowType(to.bytes, headerAt, column, this.#codeOf(column));
-    }
-    for (let column = 0; column < columnCount; column++) this.#value(column);
   }
 
   #codeOf(column: number): number {

@@ -1,5 +1,5 @@
 import { assert } from '../base/assert.ts';
-import { RowShape } from '../protocol/row-writer.ts';
+import { type PackedRows, RowShape } from '../protocol/row-writer.ts';
 import type { Writer } from '../protocol/words.ts';
 import { cStringLength } from '../vfs/linear-memory.ts';
 import { resultCode } from '../vfs/sqlite-codes.ts';
@@ -7,7 +7,7 @@ import type { SqliteConnection } from './connection.ts';
 import { outOfMemory, outOfRange } from './connection-errors.ts';
 import type { PresentedRow } from './connection-pragmas.ts';
 import { type Statement, type StorageClass, storageClass } from './engine.ts';
-import { packRow } from './packed-row.ts';
+import { limitReached } from './engines/row-module.ts';
 
 const nothing = new Uint8Array(0);
 
@@ -78,16 +78,8 @@ export class SqliteStatement implements Statement {
   }
 
   step(): boolean {
-    const connection = this.#connection;
-    const { file, core } = connection;
-    if (file.idle) {
-      connection.refreshSchema();
-      file.startsOnHead = !this.readOnly || !connection.autocommit;
-    }
-    const code = core.step(this.#live);
-    if (code === resultCode.row) return true;
-    if (code === resultCode.done) return false;
-    throw connection.failure();
+    this.#willStep();
+    return this.#onRow(this.#connection.core.step(this.#live));
   }
 
   reset(): void {
@@ -124,11 +116,14 @@ export class SqliteStatement implements Statement {
     return this.#shape;
   }
 
-  packRow(shape: RowShape, to: Writer): boolean {
-    const { build, valueStride } = this.#connection.core;
-    if (valueStride === 0) return false;
-    const first = build.api.sqlite3_column_value(this.#live, 0) >>> 0;
-    return packRow(build.memory, first, valueStride, shape, to);
+  packRows(shape: RowShape, onRow: boolean, limitBytes: number, to: Writer): PackedRows {
+    const { core } = this.#connection;
+    const { packer } = core;
+    if (packer?.fits(shape) !== true) return valueByValue(this, onRow);
+    this.#willStep();
+    const code = core.packRows(packer, this.#live, shape, onRow, limitBytes);
+    const end = code === limitReached ? 'limit' : this.#onRow(code) ? 'row' : 'done';
+    return { rowCount: packer.appendTo(to), end };
   }
 
   columnType(column: number): StorageClass {
@@ -171,6 +166,21 @@ export class SqliteStatement implements Statement {
   get #live(): number {
     assert(this.#pointer !== 0, 'a finalized statement is not used');
     return this.#pointer;
+  }
+
+  /** Before the first step of a transaction: what it will see. */
+  #willStep(): void {
+    const connection = this.#connection;
+    const { file } = connection;
+    if (!file.idle) return;
+    connection.refreshSchema();
+    file.startsOnHead = !this.readOnly || !connection.autocommit;
+  }
+
+  #onRow(code: number): boolean {
+    if (code === resultCode.row) return true;
+    if (code === resultCode.done) return false;
+    throw this.#connection.failure();
   }
 
   #bound(code: number): void {
@@ -242,8 +252,8 @@ export class ConstantStatement implements Statement {
     return this.#shape;
   }
 
-  packRow(): boolean {
-    return false;
+  packRows(_shape: RowShape, onRow: boolean): PackedRows {
+    return valueByValue(this, onRow);
   }
 
   columnType(): StorageClass {
@@ -261,4 +271,9 @@ export class ConstantStatement implements Statement {
   columnBytes(): Uint8Array {
     return Buffer.from(String(this.#row?.value ?? ''));
   }
+}
+
+/** The next row, if there is one, has to be asked for. */
+function valueByValue(statement: Statement, onRow: boolean): PackedRows {
+  return { rowCount: 0, end: onRow || statement.step() ? 'row' : 'done' };
 }

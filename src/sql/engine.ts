@@ -1,4 +1,4 @@
-import type { RowShape } from '../protocol/row-writer.ts';
+import type { PackedRows, RowShape } from '../protocol/row-writer.ts';
 import type { Writer } from '../protocol/words.ts';
 import type { Database, SpeculativeTransaction } from '../vfs/database.ts';
 
@@ -113,8 +113,8 @@ export interface Statement {
   columnDeclaredType(column: number): string | undefined;
   /** Names and declared types as the statement has them now: the same object while it was not compiled again. */
   readonly shape: RowShape;
-  /** Appends the whole row to a message, as RowWriter says. False: nothing was written, ask for the values. */
-  packRow(shape: RowShape, to: Writer): boolean;
+  /** Steps and appends rows to a message, as RowSource says. */
+  packRows(shape: RowShape, onRow: boolean, limitBytes: number, to: Writer): PackedRows;
   columnType(column: number): StorageClass;
   columnInteger(column: number): bigint;
   columnFloat(column: number): number;

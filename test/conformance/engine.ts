@@ -3,6 +3,7 @@ import type { EngineMaker } from './engine-bench.ts';
 import { failureConformance, type LimitedEngineMaker } from './engine-failures.ts';
 import { leadershipConformance } from './engine-leadership.ts';
 import { replicationConformance } from './engine-replication.ts';
+import { rowBatchConformance } from './engine-row-batches.ts';
 import { rowConformance } from './engine-rows.ts';
 import { settingsConformance } from './engine-settings.ts';
 import { transactionConformance } from './engine-transactions.ts';
@@ -26,6 +27,7 @@ export function engineConformance(
   replicationConformance(t, make);
   valueConformance(t, make, declaresTypes);
   rowConformance(t, make);
+  rowBatchConformance(t, make);
   settingsConformance(t, make);
   failureConformance(t, make, makeLimited);
 }

@@ -11,6 +11,7 @@ import {
 } from '../../src/protocol/parameters.ts';
 import { decodeResponse } from '../../src/protocol/responses.ts';
 import {
+  type PackedRows,
   RowShape,
   type RowSource,
   RowWriter,
@@ -68,8 +69,8 @@ class Rows implements RowSource {
     if (typeof value === 'number') return 2;
     return typeof value === 'string' ? 3 : 4;
   }
-  packRow(): boolean {
-    return false;
+  packRows(): PackedRows {
+    return { rowCount: 0, end: 'row' };
   }
   columnInteger(column: number): bigint {
     const value = this.row[column];

@@ -89,7 +89,7 @@ function read(
     const more = statement.step();
     const rows = new RowWriter(session.writer, statement);
     if (!open.settled) rest = readOn(session, open, statement, rows, more);
-    else if (writeBatch(rows, statement, more, open) === 'part') {
+    else if (writeBatch(rows, more, open) === 'part') {
       rest = readOn(session, open, statement, rows, undefined);
     }
   } catch (error) {
@@ -112,9 +112,9 @@ function* readOn(
   try {
     if (more !== undefined) {
       yield* open.untilSettled();
-      if (writeBatch(rows, statement, more, open) === 'done') return;
+      if (writeBatch(rows, more, open) === 'done') return;
     }
-    yield* rowsBehind(session, open, statement, rows);
+    yield* rowsBehind(session, open, rows);
   } catch (error) {
     if (!(session.interrupted && isInterrupt(error))) throw error;
   } finally {
@@ -150,12 +150,7 @@ function bind(statement: Statement, parameters: Parameters): void {
  * Sends the rows behind the first message while the statement makes them: the snapshot that it reads stays the same
  * all the while.
  */
-function* rowsBehind(
-  session: Session,
-  open: OpenDatabase,
-  statement: Statement,
-  rows: RowWriter,
-): Steps {
+function* rowsBehind(session: Session, open: OpenDatabase, rows: RowWriter): Steps {
   let end: 'part' | 'done' = 'part';
   while (end === 'part') {
     if (session.writer.length >= sliceBytes) {
@@ -163,7 +158,7 @@ function* rowsBehind(
       if (session.interrupted) return;
       open.restartDeadline();
     }
-    end = writeBatch(rows, statement, undefined, open);
+    end = writeBatch(rows, undefined, open);
   }
 }
 
@@ -195,10 +190,10 @@ function heldRows(open: OpenDatabase, statement: Statement, maxBytes: number): B
   try {
     const more = statement.step();
     const rows = new RowWriter(held, statement);
-    let end = writeBatch(rows, statement, more, open);
+    let end = writeBatch(rows, more, open);
     while (end === 'part') {
       if (held.length > maxBytes) throw DqliteError.of('returningTooLarge');
-      end = writeBatch(rows, statement, undefined, open);
+      end = writeBatch(rows, undefined, open);
     }
     return held.takeBytes();
   } finally {
@@ -209,27 +204,18 @@ function heldRows(open: OpenDatabase, statement: Statement, maxBytes: number): B
 /** Writes one message. `more`: whether the statement stands on a row; undefined: it has to be stepped. */
 function writeBatch(
   rows: RowWriter,
-  statement: Statement,
   more: boolean | undefined,
   open: OpenDatabase,
 ): 'part' | 'done' {
   rows.begin();
+  let end: 'part' | 'done' = 'done';
   try {
-    let row = more ?? statement.step();
-    while (row) {
-      rows.row();
-      if (rows.full) {
-        open.rowsSent += rows.rowCount;
-        rows.end('part');
-        return 'part';
-      }
-      row = statement.step();
-    }
+    if (more !== false) end = rows.rows(more === true);
   } catch (error) {
     rows.discard();
     throw error;
   }
   open.rowsSent += rows.rowCount;
-  rows.end('done');
-  return 'done';
+  rows.end(end);
+  return end;
 }

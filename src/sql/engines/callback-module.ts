@@ -1,4 +1,13 @@
 import { assert } from '../../base/assert.ts';
+import {
+  assemble,
+  type Code,
+  call,
+  f64,
+  get,
+  importedFrom,
+  type WasmType,
+} from './wasm-assembler.ts';
 
 /** A C type of a callback: `int64` arrives in JavaScript as a number, exact up to 2^53. */
 export type CallbackType = 'int32' | 'int64';
@@ -20,8 +29,8 @@ export function wrapCallbacks<Name extends string>(
   const names = Object.keys(callbacks) as Name[];
   const list = names.map((name) => callbacks[name]);
   const module = new WebAssembly.Module(moduleOf(list));
-  const functions = Object.fromEntries(list.map(({ run }, i) => [String(i), run]));
-  const { exports } = new WebAssembly.Instance(module, { js: functions });
+  const functions = Object.fromEntries(list.map(({ run }, i) => [inside(i), run]));
+  const { exports } = new WebAssembly.Instance(module, { [importedFrom]: functions });
   const wrapped = names.map((name, i) => {
     const made = exports[String(i)];
     assert(made !== undefined, 'every callback is exported');
@@ -30,68 +39,29 @@ export function wrapCallbacks<Name extends string>(
   return Object.fromEntries(wrapped) as Record<Name, WebAssembly.ExportValue>;
 }
 
-// The binary format: https://webassembly.github.io/spec/core/binary/
+/** The name under which the module imports a function of JavaScript. */
+function inside(i: number): string {
+  return `run ${i}`;
+}
 
-const wasmType = { int32: 0x7f, int64: 0x7e, double: 0x7c } as const;
-const sectionId = { type: 1, import: 2, function: 3, export: 7, code: 10 } as const;
-const functionTag = 0x00;
-const instruction = { localGet: 0x20, call: 0x10, doubleFromInt64: 0xb9, end: 0x0b } as const;
-
-/** Types, imports and functions come in pairs: number 2i is what JavaScript sees, 2i + 1 what C sees. */
 function moduleOf(callbacks: readonly Callback[]): Uint8Array<ArrayBuffer> {
-  const types: number[][] = [];
-  const imports: number[][] = [];
-  const functions: number[][] = [];
-  const exports: number[][] = [];
-  const bodies: number[][] = [];
-  for (const [i, { parameters }] of callbacks.entries()) {
-    types.push(functionType(parameters, 'double'), functionType(parameters, 'int64'));
-    imports.push([...text('js'), ...text(String(i)), functionTag, ...unsigned(2 * i)]);
-    functions.push(unsigned(2 * i + 1));
-    // Imported functions are numbered first.
-    exports.push([...text(String(i)), functionTag, ...unsigned(callbacks.length + i)]);
-    bodies.push(body(parameters, i));
-  }
-  return Uint8Array.from([
-    ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00],
-    ...section(sectionId.type, types),
-    ...section(sectionId.import, imports),
-    ...section(sectionId.function, functions),
-    ...section(sectionId.export, exports),
-    ...section(sectionId.code, bodies),
-  ]);
+  const imports = callbacks.map(({ parameters }, i) => {
+    return [inside(i), { parameters: typed(parameters, 'f64'), result: 'i32' }] as const;
+  });
+  const functions = callbacks.map(({ parameters }, i) => {
+    const body = [call(inside(i), ...parameters.map(converted))];
+    return [String(i), { parameters: typed(parameters, 'i64'), result: 'i32', body }] as const;
+  });
+  return assemble({
+    imports: Object.fromEntries(imports),
+    functions: Object.fromEntries(functions),
+  });
 }
 
-function functionType(parameters: readonly CallbackType[], wide: 'double' | 'int64'): number[] {
-  const types = parameters.map((type) => wasmType[type === 'int64' ? wide : 'int32']);
-  return [0x60, ...vector(types.map((type) => [type])), ...vector([[wasmType.int32]])];
+function typed(types: readonly CallbackType[], wide: WasmType): Record<string, WasmType> {
+  return Object.fromEntries(types.map((type, i) => [`p${i}`, type === 'int64' ? wide : 'i32']));
 }
 
-function body(parameters: readonly CallbackType[], callee: number): number[] {
-  const code: number[] = [];
-  for (const [i, type] of parameters.entries()) {
-    code.push(instruction.localGet, ...unsigned(i));
-    if (type === 'int64') code.push(instruction.doubleFromInt64);
-  }
-  code.push(instruction.call, ...unsigned(callee), instruction.end);
-  const withLocals = [0, ...code];
-  return [...unsigned(withLocals.length), ...withLocals];
-}
-
-function section(id: number, items: readonly number[][]): number[] {
-  const content = vector(items);
-  return [id, ...unsigned(content.length), ...content];
-}
-
-function vector(items: readonly number[][]): number[] {
-  return [...unsigned(items.length), ...items.flat()];
-}
-
-function text(value: string): number[] {
-  return vector([...Buffer.from(value)].map((byte) => [byte]));
-}
-
-/** LEB128. */
-function unsigned(value: number): number[] {
-  return value < 0x80 ? [value] : [(value & 0x7f) | 0x80, ...unsigned(value >>> 7)];
+function converted(type: CallbackType, i: number): Code {
+  return type === 'int64' ? f64.convertI64S(get(`p${i}`)) : get(`p${i}`);
 }

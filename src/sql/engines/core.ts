@@ -1,4 +1,5 @@
 import { DqliteError } from '../../base/errors.ts';
+import type { RowShape } from '../../protocol/row-writer.ts';
 import type { Database } from '../../vfs/database.ts';
 import { cStringLength } from '../../vfs/linear-memory.ts';
 import type { MainFile } from '../../vfs/main-file.ts';
@@ -9,6 +10,7 @@ import { EngineBroken } from '../engine.ts';
 import type { SqliteBuild } from './build.ts';
 import { callbacksFor } from './callbacks.ts';
 import type { EngineHost } from './host.ts';
+import { packerFor, type RowPacker } from './row-packer.ts';
 import { TextArea } from './text-area.ts';
 import { layoutProbe, strideOfValues } from './value-layout.ts';
 import { ioMethodsBytes, registerVfs } from './vfs-structs.ts';
@@ -24,8 +26,8 @@ export class SqliteCore {
   /** Address right after what `prepare` consumed. */
   tail = 0;
   broken = false;
-  /** Bytes between the values of a row in memory; 0 when they cannot be read from there. */
-  valueStride = 0;
+  /** Packs rows inside the instance; undefined when their values cannot be read from its memory. */
+  packer: RowPacker | undefined;
   #probed = false;
   /** By `sqlite3 *`. */
   readonly #connections = new Map<number, SqliteConnection>();
@@ -85,7 +87,8 @@ export class SqliteCore {
     const statement = this.prepare(pointer, this.text.place(sql, 0), sql.length + 1);
     if (statement <= 0) return;
     if (this.step(statement) === resultCode.row) {
-      this.valueStride = strideOfValues(this.build, statement);
+      const stride = strideOfValues(this.build, statement);
+      if (stride > 0) this.packer = packerFor(this.build, stride);
     }
     this.finalize(statement);
   }
@@ -123,6 +126,22 @@ export class SqliteCore {
     this.#check();
     try {
       return this.build.api.sqlite3_step(statement);
+    } catch (error) {
+      throw this.#brokenBy(error);
+    }
+  }
+
+  /** Returns what the packer does. */
+  packRows(
+    packer: RowPacker,
+    statement: number,
+    shape: RowShape,
+    onRow: boolean,
+    limitBytes: number,
+  ): number {
+    this.#check();
+    try {
+      return packer.run(statement, shape, onRow, limitBytes);
     } catch (error) {
       throw this.#brokenBy(error);
     }

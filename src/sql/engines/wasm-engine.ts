@@ -45,7 +45,7 @@ export class WasmEngine implements Engine {
 
   /** Rows are read from the instance's memory, not value by value. Known from the first connection on. */
   get readsRowsFromMemory(): boolean {
-    return this.#core.valueStride > 0;
+    return this.#core.packer !== undefined;
   }
 
   connect(database: Database): Connection {

@@ -8,7 +8,8 @@ const smallestStepBytes = 16 * 1024 * 1024;
 
 /** The linear memory of a build, with SQLite's allocator. */
 export class WasmMemory implements LinearMemory {
-  readonly #memory: WebAssembly.Memory;
+  /** The memory itself, for modules that share it. */
+  readonly shared: WebAssembly.Memory;
   readonly #limitBytes: number;
   #bytes: Uint8Array;
   #view: DataView;
@@ -16,7 +17,7 @@ export class WasmMemory implements LinearMemory {
   #free: ((pointer: number) => void) | undefined;
 
   constructor(memory: WebAssembly.Memory, limitBytes: number) {
-    this.#memory = memory;
+    this.shared = memory;
     this.#limitBytes = limitBytes;
     this.#bytes = new Uint8Array(memory.buffer);
     this.#view = new DataView(memory.buffer);
@@ -71,7 +72,7 @@ export class WasmMemory implements LinearMemory {
 
   /** Makes room for `neededBytes` in all. False: the limit is reached, and SQLite reports SQLITE_NOMEM. */
   grow(neededBytes: number): boolean {
-    const now = this.#memory.buffer.byteLength;
+    const now = this.shared.buffer.byteLength;
     if (neededBytes <= now) return true;
     if (neededBytes > this.#limitBytes) return false;
     const step = Math.max(smallestStepBytes, Math.floor(now / 4));
@@ -80,9 +81,9 @@ export class WasmMemory implements LinearMemory {
   }
 
   #tryGrow(sizeBytes: number): boolean {
-    const missing = sizeBytes - this.#memory.buffer.byteLength;
+    const missing = sizeBytes - this.shared.buffer.byteLength;
     try {
-      this.#memory.grow(Math.ceil(missing / pageBytes));
+      this.shared.grow(Math.ceil(missing / pageBytes));
       return true;
     } catch {
       return false;
@@ -90,7 +91,7 @@ export class WasmMemory implements LinearMemory {
   }
 
   #refresh(): void {
-    this.#bytes = new Uint8Array(this.#memory.buffer);
-    this.#view = new DataView(this.#memory.buffer);
+    this.#bytes = new Uint8Array(this.shared.buffer);
+    this.#view = new DataView(this.shared.buffer);
   }
 }
