@@ -96,7 +96,7 @@ export class RowWriter {
   }
 
   /** The open message holds a row and has reached `rowBatchBytes`. */
-  get full(): boolean {
+  get #full(): boolean {
     return this.#rowCount > 0 && this.#to.length - this.#openStart() >= rowBatchBytes;
   }
 
@@ -122,14 +122,14 @@ export class RowWriter {
       const { rowCount, end } = this.#source.packRows(this.#shape, first, limitBytes, this.#to);
       this.#rowCount += rowCount;
       if (end === 'done') return 'done';
-      if (end === 'row') this.row();
-      if (this.full) return 'part';
+      if (end === 'row') this.#row();
+      if (this.#full) return 'part';
       first = false;
     }
   }
 
   /** Appends the row that the statement stands on, value by value. */
-  row(): void {
+  #row(): void {
     const to = this.#to;
     const { columnCount } = this.#shape;
     const size = rowHeaderBytes(columnCount);

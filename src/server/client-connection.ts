@@ -15,7 +15,7 @@ export type AdoptPeer = (socket: Socket, id: bigint, address: string, rest: Buff
 export interface ClientConnectionParts {
   readonly gateway: Gateway;
   readonly adoptPeer: AdoptPeer;
-  readonly busyPoll: BusyPoll;
+  readonly busyPoll: Pick<BusyPoll, 'asked' | 'answered'>;
   readonly logger: Logger;
 }
 
@@ -27,7 +27,7 @@ export class ClientConnection implements Output {
   readonly #socket: Socket;
   readonly #session: Session;
   readonly #adoptPeer: AdoptPeer;
-  readonly #busyPoll: BusyPoll;
+  readonly #busyPoll: ClientConnectionParts['busyPoll'];
   #listening = true;
   readonly #writer: SocketWriter;
   #receivedCount = 0;

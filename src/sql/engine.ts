@@ -1,4 +1,4 @@
-import type { PackedRows, RowShape } from '../protocol/row-writer.ts';
+import { type PackedRows, type RowShape, storageClass } from '../protocol/row-writer.ts';
 import type { Writer } from '../protocol/words.ts';
 import type { Database, SpeculativeTransaction } from '../vfs/database.ts';
 
@@ -34,7 +34,7 @@ export class EngineBroken extends Error {
 }
 
 /** SQLite's storage classes, numbered as in `sqlite3_column_type`. */
-export const storageClass = { integer: 1, float: 2, text: 3, blob: 4, null: 5 } as const;
+export { storageClass };
 export type StorageClass = (typeof storageClass)[keyof typeof storageClass];
 
 /**

@@ -146,9 +146,16 @@ function filled(size: number): Buffer {
 /** The same from SQLite's functions for one value. */
 function rowByValues(statement: Statement): Buffer {
   const to = new Writer();
-  const rows = new RowWriter(to, statement);
+  const rows = new RowWriter(to, {
+    shape: statement.shape,
+    packRows: (_shape, onRow) => ({ rowCount: 0, end: onRow ? 'row' : 'done' }),
+    columnType: (column) => statement.columnType(column),
+    columnInteger: (column) => statement.columnInteger(column),
+    columnFloat: (column) => statement.columnFloat(column),
+    columnBytes: (column) => statement.columnBytes(column),
+  });
   rows.begin();
   const before = to.length;
-  rows.row();
+  rows.rows(true);
   return to.takeBytes().subarray(before);
 }

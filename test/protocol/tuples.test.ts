@@ -51,6 +51,8 @@ class Rows implements RowSource {
   readonly columnCount: number;
   readonly #columns: readonly (readonly [name: string, declared?: string])[];
   row: readonly Cell[] = [];
+  /** Rows that follow. */
+  next: (readonly Cell[])[] = [];
 
   constructor(...columns: (readonly [name: string, declared?: string])[]) {
     this.#columns = columns;
@@ -69,8 +71,13 @@ class Rows implements RowSource {
     if (typeof value === 'number') return 2;
     return typeof value === 'string' ? 3 : 4;
   }
-  packRows(): PackedRows {
-    return { rowCount: 0, end: 'row' };
+  packRows(_shape: RowShape, onRow: boolean): PackedRows {
+    return { rowCount: 0, end: onRow || this.step() ? 'row' : 'done' };
+  }
+  step(): boolean {
+    const row = this.next.shift();
+    if (row !== undefined) this.row = row;
+    return row !== undefined;
   }
   columnInteger(column: number): bigint {
     const value = this.row[column];
@@ -100,23 +107,14 @@ function messages(source: Rows, rows: readonly (readonly Cell[])[]): Buffer[] {
   const to = new Writer();
   const writer = new RowWriter(to, source);
   const found: Buffer[] = [];
-  writer.begin();
-  for (const row of rows) {
-    if (writer.full) {
-      writer.end('part');
-      found.push(to.takeBytes());
-      writer.begin();
-    }
-    source.row = row;
-    writer.row();
-  }
-  if (writer.full) {
-    writer.end('part');
-    found.push(to.takeBytes());
+  source.next = [...rows];
+  let end: 'part' | 'done' = 'part';
+  while (end === 'part') {
     writer.begin();
+    end = writer.rows(false);
+    writer.end(end);
+    found.push(to.takeBytes());
   }
-  writer.end('done');
-  found.push(to.takeBytes());
   return found;
 }
 
@@ -305,8 +303,8 @@ t.test('a message that was begun can be taken back', (t) => {
   const source = new Rows(['n']);
   const writer = new RowWriter(to, source);
   writer.begin();
-  source.row = [1n];
-  writer.row();
+  source.next = [[1n]];
+  writer.rows(false);
   t.equal(writer.rowCount, 1);
   writer.discard();
   t.equal(to.length, 0);

@@ -1,6 +1,12 @@
+import { once } from 'node:events';
+import { connect, createServer, type Socket } from 'node:net';
+import pino from 'pino';
 import t from 'tap';
 import { BusyPoll } from '../../src/server/busy-poll.ts';
+import { ClientConnection } from '../../src/server/client-connection.ts';
+import { Harness } from '../gateway/harness.ts';
 import { VirtualClock } from '../sim/virtual-clock.ts';
+import { handshake, request } from '../support/wire.ts';
 
 /** Turns of a loop whose every turn takes 10 us, with a limit of 100 us. */
 class Loop {
@@ -94,4 +100,28 @@ t.test('0 is never', (t) => {
   t.equal(loop.pass(1), 0);
   t.equal(loop.turns, 0);
   t.end();
+});
+
+t.test('a connection tells of requests and of answers', async (t) => {
+  const told: string[] = [];
+  const server = createServer({ pauseOnConnect: true });
+  const accepting = once(server, 'connection') as Promise<[Socket]>;
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = connect({ port: (server.address() as { port: number }).port, host: '127.0.0.1' });
+  const [accepted] = await accepting;
+  const connection = new ClientConnection(accepted, {
+    gateway: new Harness().gateway,
+    adoptPeer: () => t.fail('no server'),
+    busyPoll: { asked: () => told.push('asked'), answered: () => told.push('answered') },
+    logger: pino({ level: 'silent' }),
+  });
+  t.teardown(() => {
+    connection.close();
+    client.destroy();
+    server.close();
+  });
+  client.write(Buffer.concat([handshake, request.open('db')]));
+  await once(client, 'data');
+  t.same(told, ['asked', 'answered']);
 });

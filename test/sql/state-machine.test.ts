@@ -163,7 +163,9 @@ t.test(
     t.ok(store.leading);
     const replica = machine.open('db');
     machine.submit(capture(replica.database, 1), consensus);
+    t.ok(machine.committing);
     consensus.commit();
+    t.notOk(machine.committing);
     const transaction = capture(replica.database, 2);
     machine.submit(transaction, consensus);
     replica.whenCommitted(transaction.version, {
@@ -174,6 +176,7 @@ t.test(
     consensus.loseLeadership();
 
     t.strictSame(heard, ['ready', 'leadershipLost 0', 'lost']);
+    t.notOk(machine.committing);
     t.equal(markOf(replica.database), 1);
     t.notOk(store.leading);
     t.equal(machine.leadingTerm, undefined);

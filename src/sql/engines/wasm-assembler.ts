@@ -185,7 +185,6 @@ export const i64 = {
   or: withOperands(0x84) as Binary,
   xor: withOperands(0x85) as Binary,
   shl: withOperands(0x86) as Binary,
-  shrU: withOperands(0x88) as Binary,
   extendI32U: withOperands(0xad) as Unary,
 } as const;
 
@@ -226,18 +225,10 @@ export function branchIf(label: string, condition: Code): Code {
   return (scope) => [...condition(scope), 0x0d, ...unsigned(depthOf(label, scope.labels))];
 }
 
-/** Runs `body` if `condition` is not zero, `otherwise` if it is. */
-export function when(
-  condition: Code,
-  body: readonly Code[],
-  otherwise: readonly Code[] = [],
-): Code {
-  return (scope) => {
-    const inner = { ...scope, labels: ['', ...scope.labels] };
-    const run = (codes: readonly Code[]) => codes.flatMap((code) => code(inner));
-    const other = otherwise.length === 0 ? [] : [0x05, ...run(otherwise)];
-    return [...condition(scope), 0x04, noResult, ...run(body), ...other, end];
-  };
+/** Runs `body` if `condition` is not zero. */
+export function when(condition: Code, body: readonly Code[]): Code {
+  const run = nested(0x04, '', body);
+  return (scope) => [...condition(scope), ...run(scope)];
 }
 
 export function drop(value: Code): Code {
