@@ -9,6 +9,8 @@ import type { RaftHostOptions } from './raft-host.ts';
 const BACKLOG_BYTES = 64 * 1024 ** 2;
 /** Clients wait so long at most to hear who leads: some give up soon after. */
 const LONGEST_LEADER_WAIT_MS = 5000;
+/** What falling asleep and being woken takes at most, or so. */
+const BUSY_POLL_MS = 0.1;
 
 /** The election timeout is 15 times the latency, the heartbeat 1.5 times, as in C dqlite. */
 export function electionTimeoutMs({ networkLatency }: Config): number {
@@ -64,4 +66,13 @@ export function sessionLimits(config: Config): SessionLimits {
     maxStatementsPerSession: config.maxStatements,
     maxReturningBytes: config.maxReturningSize,
   };
+}
+
+/** Who waits on the only processor keeps it from the client that is waited for, unless that is told to. */
+export function busyPollLimitMs(
+  { busyPoll }: Pick<Config, 'busyPoll'>,
+  processors: number,
+): number {
+  if (busyPoll !== undefined) return busyPoll / 1000;
+  return processors > 1 ? BUSY_POLL_MS : 0;
 }

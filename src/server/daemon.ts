@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { availableParallelism } from 'node:os';
 import type { ServerId } from '../base/ids.ts';
 import type { Logger } from '../base/logger.ts';
 import { describeServer } from '../client/cluster.ts';
@@ -17,7 +18,12 @@ import { BusyPoll } from './busy-poll.ts';
 import { ClientConnection, type ClientConnectionParts } from './client-connection.ts';
 import type { Config } from './config.ts';
 import { type Status, serveControl } from './control.ts';
-import { electionTimeoutMs, raftHostOptions, sessionLimits } from './daemon-options.ts';
+import {
+  busyPollLimitMs,
+  electionTimeoutMs,
+  raftHostOptions,
+  sessionLimits,
+} from './daemon-options.ts';
 import { DiskHealth } from './disk-health.ts';
 import { loadEngine } from './engine-loader.ts';
 import { establishIdentity } from './identity.ts';
@@ -153,7 +159,7 @@ export class Daemon {
         this.#raft.adoptPeer(socket, { id: id as ServerId, address }, rest),
       busyPoll: new BusyPoll({
         clock: nodeClock,
-        limitMs: config.busyPoll / 1000,
+        limitMs: busyPollLimitMs(config, availableParallelism()),
         othersWork: () => built.machine.committing,
       }),
       logger,

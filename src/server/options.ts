@@ -281,9 +281,9 @@ export const settings = {
     doc: 'How long a stopping server waits for requests that are under way',
     note: 'They finish, leadership moves on, then the connections close.',
   }),
-  busyPoll: setting({
+  busyPoll: optional({
     kind: integer('US', 0, 10_000),
-    fallback: 100,
+    unset: '100, and 0 where there is one processor only',
     group: 'operation',
     doc: 'How long after an answer the server stays awake for the next request, in microseconds; 0: not at all',
     note: 'Only while requests come that quickly. It makes clients faster that wait for each answer, and takes processor time that nobody else wants, or that a container has to pay for.',

@@ -4,6 +4,7 @@ import pino from 'pino';
 import t from 'tap';
 import { BusyPoll } from '../../src/server/busy-poll.ts';
 import { ClientConnection } from '../../src/server/client-connection.ts';
+import { busyPollLimitMs } from '../../src/server/daemon-options.ts';
 import { Harness } from '../gateway/harness.ts';
 import { VirtualClock } from '../sim/virtual-clock.ts';
 import { handshake, request } from '../support/wire.ts';
@@ -124,4 +125,12 @@ t.test('a connection tells of requests and of answers', async (t) => {
   client.write(Buffer.concat([handshake, request.open('db')]));
   await once(client, 'data');
   t.same(told, ['asked', 'answered']);
+});
+
+t.test('on the only processor nothing is waited for, unless that was asked for', (t) => {
+  t.equal(busyPollLimitMs({ busyPoll: undefined }, 2), 0.1);
+  t.equal(busyPollLimitMs({ busyPoll: undefined }, 1), 0);
+  t.equal(busyPollLimitMs({ busyPoll: 50 }, 1), 0.05);
+  t.equal(busyPollLimitMs({ busyPoll: 0 }, 2), 0);
+  t.end();
 });

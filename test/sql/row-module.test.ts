@@ -1,5 +1,4 @@
 import t from 'tap';
-import { storageClass } from '../../src/protocol/row-writer.ts';
 import {
   limitReached,
   type PackRows,
@@ -99,7 +98,7 @@ t.test('a zero is found at each place of a text, and not beside it', (t) => {
       if (one.run(true, 1) !== limitReached) t.fail(`${length} bytes`);
       const wanted = Buffer.alloc(8 + Math.ceil((length + 1) / 8) * 8);
       one.bytes.copy(wanted, 8, at, at + length);
-      wanted[0] = 1 + storageClass.text;
+      wanted[0] = 1 + Math.log2(valueFlag.text);
       if (!one.packed.equals(wanted)) t.fail(`${length} bytes`);
       for (let zero = 0; zero < length; zero++) {
         one.bytes[at + zero] = 0;

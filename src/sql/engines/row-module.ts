@@ -1,4 +1,3 @@
-import { storageClass } from '../../protocol/row-writer.ts';
 import { resultCode } from '../../vfs/sqlite-codes.ts';
 import { utf8Encoding, valueFlag, valueFlagMask, valueLayout } from './value-layout.ts';
 import * as wasm from './wasm-assembler.ts';
@@ -10,7 +9,7 @@ export const rowArea = {
   /** Results: how many rows were packed, and the bytes that they take. */
   rowCountAt: 0,
   lengthAt: 4,
-  /** As a RowShape has them. Enough for the 2000 columns that SQLite allows. */
+  /** That of a value with flag 1 << f in column n at 8n + f. Enough for the 2000 columns that SQLite allows. */
   codesAt: 8,
   codesBytes: 16_000,
   rowsAt: 16_008,
@@ -156,21 +155,12 @@ function packRow(stride: number): wasm.WasmFunction {
 const knownFlags =
   valueFlag.null | valueFlag.text | valueFlag.integer | valueFlag.float | valueFlag.blob;
 
-/** Storage classes, four bits each: that of a value with flag 1 << f at bit 4f. */
-const classOfBit = Object.entries(valueFlag).reduce(
-  (classes, [name, flag]) =>
-    classes | (storageClass[name as keyof typeof valueFlag] << (4 * Math.log2(flag))),
-  0,
-);
-
 const cannot = returns(i32.const(0));
 
 /** Puts the type of a column into its word of the header. */
 function packCode(): wasm.Code[] {
   const [codes, header, column] = [get('codes'), get('header'), get('column')];
-  const bit = i32.shl(i32.ctz(get('flags')), i32.const(2));
-  const storage = i32.and(i32.shrU(i32.const(classOfBit), bit), i32.const(15));
-  const code = i64.load8U(i32.add(codes, storage));
+  const code = i64.load8U(i32.add(codes, i32.ctz(get('flags'))));
   // Shifts count modulo 64: four bits for each of 16 columns, then over again.
   const bits = i64.shl(code, i64.extendI32U(i32.shl(column, i32.const(2))));
   const wordAt = i32.shl(i32.shrU(column, i32.const(4)), i32.const(3));

@@ -1,7 +1,8 @@
-import type { RowShape } from '../../protocol/row-writer.ts';
+import { type RowShape, storageClass } from '../../protocol/row-writer.ts';
 import type { Writer } from '../../protocol/words.ts';
 import type { SqliteBuild } from './build.ts';
 import { type PackRows, rowArea, rowAreaBytes, rowModule } from './row-module.ts';
+import { valueFlag } from './value-layout.ts';
 import { importedFrom, importedMemory } from './wasm-assembler.ts';
 import type { WasmMemory } from './wasm-memory.ts';
 
@@ -45,7 +46,14 @@ export class RowPacker {
   }
 
   #place(shape: RowShape): void {
-    this.#memory.bytes.set(shape.codes, this.#area + rowArea.codesAt);
+    const { bytes } = this.#memory;
+    const { columnCount, codes } = shape;
+    const target = this.#area + rowArea.codesAt;
+    for (let column = 0; column < columnCount; column++) {
+      for (const [kind, bit] of bitOfKind) {
+        bytes[target + 8 * column + bit] = codes[8 * column + kind] ?? 0;
+      }
+    }
     this.#shape = shape;
   }
 }
@@ -64,3 +72,8 @@ export function packerFor({ api, memory }: SqliteBuild, stride: number): RowPack
   });
   return new RowPacker(memory, exports.packRows as PackRows, area);
 }
+
+/** Storage classes, each with the number of the bit that is its flag. */
+const bitOfKind = Object.entries(storageClass).map(
+  ([name, kind]) => [kind, Math.log2(valueFlag[name as keyof typeof valueFlag])] as const,
+);
