@@ -1,7 +1,8 @@
 import t, { type Test } from 'tap';
 import { Cluster } from '../../src/client/cluster.ts';
 import { Connection } from '../../src/client/connection.ts';
-import { connect } from '../../src/client/database.ts';
+import { connect, type Database } from '../../src/client/database.ts';
+import { ClientError } from '../../src/client/errors.ts';
 import { Session } from '../../src/client/session.ts';
 import { allWell } from './acknowledgements.ts';
 import { dumpHash } from './dump-hash.ts';
@@ -41,8 +42,9 @@ async function partition(t: Test, hosts: SeparateHosts, companions: number): Pro
   const writer = await connect({ servers: majority, database: 'app', timeoutMs: 60_000 });
   t.teardown(() => writer.close());
   const first = 1000 * companions + 1;
-  await writer.exec('UPDATE newest SET value = ?', [first]);
+  await writeNewest(writer, first);
   const readings = readConstantly(leader, first);
+  t.teardown(() => readings.stop());
   await load.more(20);
   await until(
     () => readings.answers > 20,
@@ -62,7 +64,7 @@ async function partition(t: Test, hosts: SeparateHosts, companions: number): Pro
   const electedAfterMs = Math.round(performance.now() - cutAt);
   // From now on the truth is on the other side: what the old leader reads must not be older.
   for (let value = first + 1; value < first + 30; value++) {
-    await writer.exec('UPDATE newest SET value = ?', [value]);
+    await writeNewest(writer, value);
     readings.acknowledged = value;
   }
   const before = readings.answers;
@@ -94,6 +96,21 @@ async function partition(t: Test, hosts: SeparateHosts, companions: number): Pro
   );
   const hashes = await Promise.all(hosts.addresses.map((address) => dumpHash(address)));
   t.equal(new Set(hashes).size, 1, 'the same bytes everywhere');
+}
+
+/**
+ * Writes the newest value, once more when it is not known whether it was written: the writer's connection may still be
+ * with the old leader, which takes the write and then finds that it leads no more.
+ */
+async function writeNewest(writer: Database, value: number): Promise<void> {
+  for (;;) {
+    try {
+      await writer.exec('UPDATE newest SET value = ?', [value]);
+      return;
+    } catch (error) {
+      if (!(error instanceof ClientError && error.code === 'leadershipLost')) throw error;
+    }
+  }
 }
 
 /** The leader that one of the servers at `addresses` follows. */
