@@ -71,3 +71,35 @@ export declare class Doorbell {
 
 /** Rings the bell of this number, whichever thread has it. Without effect where there is none (any more). */
 export declare function ringDoorbell(number: number): void;
+
+/**
+ * Reads TCP sockets on the calling thread's event loop, all that are readable with one call into JavaScript. Bytes leave the
+ * kernel only after that call, so that the answers written in it carry the acknowledgement.
+ */
+export declare class SocketReader {
+  /**
+   * `onReadable(count)` is called after `count` pairs of (number, result) were put into `pieces`, which holds at least 128
+   * elements. A result is the number of bytes, 0 for the end of the stream, or a negative errno; behind the last two
+   * nothing follows. The bytes lie in `bytes`, one piece behind the other, until the call returns. Neither may be
+   * transferred.
+   */
+  constructor(onReadable: (count: number) => void, bytes: Uint8Array, pieces: Int32Array)
+  /**
+   * Takes in a socket that nobody else reads, and returns its number. It is not read before `start`, and must stay open
+   * until `remove`. Throws for one that is not TCP.
+   */
+  add(descriptor: number): number
+  /** Reads it from now on. */
+  start(number: number): void
+  /** Reads nothing of it until `start`. */
+  stop(number: number): void
+  /**
+   * What has arrived behind everything that was handed over, without waiting: the number of bytes put into `target`, 0 at
+   * the end of the stream, a negative errno; null for nothing.
+   */
+  take(number: number, target: Uint8Array): number | null
+  /** Forgets it: somebody else may read or close it now. What was handed over is not read again. */
+  remove(number: number): void
+  /** Forgets all. Idempotent. */
+  close(): void
+}

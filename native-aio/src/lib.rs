@@ -8,6 +8,8 @@ mod doorbell;
 mod engine;
 mod request;
 mod ring;
+mod socket_reader;
+mod sockets;
 #[cfg(test)]
 mod testing;
 mod uv;
@@ -21,6 +23,8 @@ use napi::bindgen_prelude::{Env, Error, JsValue, Result, Status, Unknown};
 use napi::sys;
 use napi_derive::napi;
 use request::Request;
+use socket_reader::{Memory, Reader, Values};
+use sockets::MAX_READY;
 use std::ffi::c_void;
 use std::io;
 use std::ptr::null_mut;
@@ -263,6 +267,115 @@ impl Drop for Doorbell {
 #[napi]
 pub fn ring_doorbell(number: u32) {
     doorbell::ring(number);
+}
+
+/// Reads TCP sockets on the calling thread's event loop, all that are readable with one call into JavaScript. Bytes leave the
+/// kernel only after that call, so that the answers written in it carry the acknowledgement.
+#[napi]
+pub struct SocketReader {
+    slot: socket_reader::Slot,
+}
+
+#[napi]
+impl SocketReader {
+    /// `onReadable(count)` is called after `count` pairs of (number, result) were put into `pieces`, which holds at least 128
+    /// elements. A result is the number of bytes, 0 for the end of the stream, or a negative errno; behind the last two
+    /// nothing follows. The bytes lie in `bytes`, one piece behind the other, until the call returns. Neither may be
+    /// transferred.
+    #[napi(constructor)]
+    pub fn new(
+        env: Env,
+        #[napi(ts_arg_type = "(count: number) => void")] on_readable: Unknown,
+        #[napi(ts_arg_type = "Uint8Array")] bytes: Unknown,
+        #[napi(ts_arg_type = "Int32Array")] pieces: Unknown,
+    ) -> Result<Self> {
+        let (pairs, pairs_length) = typed_array(env.raw(), pieces.raw(), sys::TypedarrayType::int32_array)?;
+        if pairs_length < MAX_READY * 2 {
+            return Err(Error::new(Status::InvalidArg, "pieces is too short"));
+        }
+        let (data, length) = typed_array(env.raw(), bytes.raw(), sys::TypedarrayType::uint8_array)?;
+        let values = Values { on_readable: on_readable.raw(), bytes: bytes.raw(), pieces: pieces.raw() };
+        let memory = Memory { bytes: data, bytes_length: length, pieces: pairs.cast() };
+        // SAFETY: all values belong to this call.
+        let slot = unsafe { Reader::start(env.raw(), &values, memory) }.map_err(io_error)?;
+        Ok(SocketReader { slot })
+    }
+
+    /// Takes in a socket that nobody else reads, and returns its number. It is not read before `start`, and must stay open
+    /// until `remove`. Throws for one that is not TCP.
+    #[napi]
+    pub fn add(&self, descriptor: i32) -> Result<u32> {
+        self.with(|reader| {
+            let number = reader.sockets.add(descriptor)?;
+            reader.keep_loop_alive();
+            Ok(number)
+        })
+    }
+
+    /// Reads it from now on.
+    #[napi]
+    pub fn start(&self, number: u32) -> Result<()> {
+        self.with(|reader| reader.sockets.watch(number))
+    }
+
+    /// Reads nothing of it until `start`.
+    #[napi]
+    pub fn stop(&self, number: u32) -> Result<()> {
+        self.with(|reader| {
+            reader.sockets.ignore(number);
+            Ok(())
+        })
+    }
+
+    /// What has arrived behind everything that was handed over, without waiting: the number of bytes put into `target`, 0 at
+    /// the end of the stream, a negative errno; null for nothing.
+    #[napi]
+    pub fn take(
+        &self,
+        env: Env,
+        number: u32,
+        #[napi(ts_arg_type = "Uint8Array")] target: Unknown,
+    ) -> Result<Option<i32>> {
+        let (data, length) = typed_array(env.raw(), target.raw(), sys::TypedarrayType::uint8_array)?;
+        // SAFETY: JavaScript, which owns the memory, does not run meanwhile.
+        let room = unsafe { std::slice::from_raw_parts_mut(data, length) };
+        self.with(|reader| Ok(reader.sockets.take(number, room)))
+    }
+
+    /// Forgets it: somebody else may read or close it now. What was handed over is not read again.
+    #[napi]
+    pub fn remove(&self, number: u32) -> Result<()> {
+        self.with(|reader| {
+            reader.sockets.remove(number);
+            reader.keep_loop_alive();
+            Ok(())
+        })
+    }
+
+    /// Forgets all. Idempotent.
+    #[napi]
+    pub fn close(&self) {
+        let reader = self.slot.get();
+        if !reader.is_null() {
+            // SAFETY: open, and JavaScript runs on the reader's thread.
+            unsafe { socket_reader::close(reader) };
+        }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Reader) -> io::Result<T>) -> Result<T> {
+        let reader = self.slot.get();
+        if reader.is_null() {
+            return Err(Error::new(Status::Closing, "the reader is closed"));
+        }
+        // SAFETY: open, JavaScript runs on its thread, and nothing here calls back into JavaScript.
+        act(unsafe { &mut *reader }).map_err(io_error)
+    }
+}
+
+impl Drop for SocketReader {
+    fn drop(&mut self) {
+        self.close();
+    }
 }
 
 /// Address and length, in elements, of a typed array of this kind.

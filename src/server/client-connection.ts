@@ -5,8 +5,7 @@ import type { Output } from '../gateway/output.ts';
 import type { Session } from '../gateway/session.ts';
 import type { BusyPoll } from './busy-poll.ts';
 import { SocketWriter } from './direct-writes.ts';
-import { readNow } from './read-now.ts';
-import { readForOthers, readStatically } from './static-reads.ts';
+import type { Reading, StartReading } from './reading.ts';
 
 /** What to do with a connection that turned out to come from another server. */
 export type AdoptPeer = (socket: Socket, id: bigint, address: string, rest: Buffer) => void;
@@ -15,6 +14,7 @@ export type AdoptPeer = (socket: Socket, id: bigint, address: string, rest: Buff
 export interface ClientConnectionParts {
   readonly gateway: Gateway;
   readonly adoptPeer: AdoptPeer;
+  readonly startReading: StartReading;
   readonly busyPoll: Pick<BusyPoll, 'asked' | 'answered'>;
   readonly logger: Logger;
 }
@@ -24,7 +24,7 @@ export interface ClientConnectionParts {
  * happens to it happens to no other connection.
  */
 export class ClientConnection implements Output {
-  readonly #socket: Socket;
+  readonly #reading: Reading;
   readonly #session: Session;
   readonly #adoptPeer: AdoptPeer;
   readonly #busyPoll: ClientConnectionParts['busyPoll'];
@@ -36,16 +36,16 @@ export class ClientConnection implements Output {
 
   /** @param accepted with `pauseOnConnect`; not to be used any more: see `socket` */
   constructor(accepted: Socket, parts: ClientConnectionParts) {
-    const { gateway, adoptPeer, busyPoll, logger } = parts;
+    const { gateway, adoptPeer, startReading, busyPoll, logger } = parts;
     this.#adoptPeer = adoptPeer;
     this.#busyPoll = busyPoll;
     this.#session = gateway.accept(this);
-    const socket = readStatically(accepted, (bytes) => {
+    this.#reading = startReading(accepted, (bytes) => {
       this.#receivedCount++;
       busyPoll.asked();
       this.#session.receive(bytes);
     });
-    this.#socket = socket;
+    const { socket } = this.#reading;
     this.#writer = new SocketWriter(socket, () => this.#session.drained());
     // Resets and broken pipes are how clients leave; `close` follows.
     this.#onError = (error) => logger.debug({ err: error }, 'client connection failed');
@@ -55,7 +55,7 @@ export class ClientConnection implements Output {
 
   /** The socket that carries the connection. */
   get socket(): Socket {
-    return this.#socket;
+    return this.#reading.socket;
   }
 
   /** How often something was received. */
@@ -73,30 +73,31 @@ export class ClientConnection implements Output {
   }
 
   readNow(): Buffer | undefined {
-    return readNow(this.#socket);
+    return this.#reading.readNow();
   }
 
   pauseReading(): void {
-    this.#socket.pause();
+    this.#reading.pause();
   }
 
   resumeReading(): void {
-    if (this.#listening) this.#socket.resume();
+    if (this.#listening) this.#reading.resume();
   }
 
   /** Takes no more requests; those that were read are answered. */
   stopReading(): void {
     this.#listening = false;
-    this.#socket.pause();
+    this.#reading.pause();
   }
 
   close(): void {
-    this.#socket.destroy();
+    this.#reading.socket.destroy();
   }
 
   becomePeer(id: bigint, address: string, rest: Buffer): void {
-    this.#socket.removeAllListeners('data').removeAllListeners('drain').off('close', this.#onClose);
-    const socket = readForOthers(this.#socket);
+    const before = this.#reading.socket;
+    before.removeAllListeners('data').removeAllListeners('drain').off('close', this.#onClose);
+    const socket = this.#reading.handOver();
     // Until the new owner listens an error must not be one that nobody handles.
     socket.on('error', () => {});
     this.#adoptPeer(socket, id, address, rest);

@@ -12,8 +12,10 @@ import { SqlStateMachine } from '../sql/state-machine.ts';
 import { warmUp } from '../sql/warm-up.ts';
 import type { Identity } from '../storage/app-files.ts';
 import { DataDirectory } from '../storage/directory.ts';
+import { loadNativeAddon } from '../storage/native-addon.ts';
 import { type OpenedDisk, openDisk } from '../storage/open-disk.ts';
 import { PageStore } from '../vfs/page-store.ts';
+import { clientReading } from './batch-reads.ts';
 import { BusyPoll } from './busy-poll.ts';
 import { ClientConnection, type ClientConnectionParts } from './client-connection.ts';
 import type { Config } from './config.ts';
@@ -157,6 +159,7 @@ export class Daemon {
       gateway: this.#gateway,
       adoptPeer: (socket, id, address, rest) =>
         this.#raft.adoptPeer(socket, { id: id as ServerId, address }, rest),
+      startReading: clientReading(loadNativeAddon().addon),
       busyPoll: new BusyPoll({
         clock: nodeClock,
         limitMs: busyPollLimitMs(config, availableParallelism()),

@@ -1,4 +1,7 @@
 import { Socket } from 'node:net';
+import { readNow } from './read-now.ts';
+import type { Reading } from './reading.ts';
+import { copyToSlab } from './slab-copies.ts';
 
 /**
  * Reading into memory that stays, instead of 64 KiB that Node allocates for each read and shrinks afterwards: a
@@ -8,8 +11,10 @@ import { Socket } from 'node:net';
  */
 
 /** The kernel's socket as Node wraps it: asked only whether it can do what is wanted. */
-interface Handle {
+export interface Handle {
   readonly useUserBuffer?: unknown;
+  /** The descriptor; -1 when it is closed. */
+  readonly fd?: number;
 }
 
 interface Inside {
@@ -19,29 +24,22 @@ interface Inside {
 /** One for all connections: what is read is consumed before the next read, by whatever socket. */
 const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
 
-/** Small reads are copied next to each other: one allocation for many. */
-const slabBytes = 64 * 1024;
-let slab = Buffer.allocUnsafeSlow(slabBytes);
-let slabEnd = 0;
-
-/** A copy of the first `count` bytes read, for whoever keeps them. */
-function kept(count: number): Buffer {
-  if (count > slabBytes / 4) return Buffer.from(readBuffer.subarray(0, count));
-  if (slabEnd + count > slabBytes) {
-    slab = Buffer.allocUnsafeSlow(slabBytes);
-    slabEnd = 0;
-  }
-  const start = slabEnd;
-  slabEnd += count;
-  readBuffer.copy(slab, start, 0, count);
-  return slab.subarray(start, slabEnd);
+/** Reads one socket by itself, through Node's stream. */
+export function readStatically(accepted: Socket, receive: (bytes: Buffer) => void): Reading {
+  const socket = statically(accepted, receive);
+  return {
+    socket,
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
+    readNow: () => readNow(socket),
+    handOver: () => {
+      socket.pause();
+      return readForOthers(socket);
+    },
+  };
 }
 
-/**
- * The socket to go on with in place of `accepted`, which was accepted with `pauseOnConnect` and is not used any more.
- * Calls `receive` with everything that arrives, from now on; the bytes are the callee's.
- */
-export function readStatically(accepted: Socket, receive: (bytes: Buffer) => void): Socket {
+function statically(accepted: Socket, receive: (bytes: Buffer) => void): Socket {
   const handle = takeHandle(accepted);
   if (handle === undefined) {
     accepted.on('data', receive);
@@ -51,7 +49,7 @@ export function readStatically(accepted: Socket, receive: (bytes: Buffer) => voi
   const onread = {
     buffer: readBuffer,
     callback(count: number): boolean {
-      receive(kept(count));
+      receive(copyToSlab(readBuffer, 0, count));
       return true;
     },
   };
@@ -60,11 +58,10 @@ export function readStatically(accepted: Socket, receive: (bytes: Buffer) => voi
 }
 
 /**
- * A socket that emits `data` as any other does, in place of one of `readStatically`, for another owner. It is read as
- * soon as somebody listens.
+ * A socket that emits `data` as any other does, in place of one that is not read any more. It is read as soon as somebody
+ * listens.
  */
 export function readForOthers(socket: Socket): Socket {
-  socket.pause();
   const handle = takeHandle(socket);
   if (handle === undefined) return socket;
   // Its owner hears `close` and forgets it; the connection is not touched.
@@ -72,7 +69,7 @@ export function readForOthers(socket: Socket): Socket {
   const onread = {
     buffer: readBuffer,
     callback(count: number): boolean {
-      other.emit('data', kept(count));
+      other.emit('data', copyToSlab(readBuffer, 0, count));
       return true;
     },
   };
@@ -111,7 +108,8 @@ export function readIntoSlabs(handle: object): Socket {
   return socket;
 }
 
-function takeHandle(socket: Socket): Handle | undefined {
+/** The kernel's socket, which `socket` has no more. Undefined, and nothing happened, where Node is not as expected. */
+export function takeHandle(socket: Socket): Handle | undefined {
   const inside = socket as unknown as Inside;
   const handle = inside._handle;
   if (typeof handle?.useUserBuffer !== 'function') return undefined;

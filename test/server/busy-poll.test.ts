@@ -5,6 +5,7 @@ import t from 'tap';
 import { BusyPoll } from '../../src/server/busy-poll.ts';
 import { ClientConnection } from '../../src/server/client-connection.ts';
 import { busyPollLimitMs } from '../../src/server/daemon-options.ts';
+import { readStatically } from '../../src/server/static-reads.ts';
 import { Harness } from '../gateway/harness.ts';
 import { VirtualClock } from '../sim/virtual-clock.ts';
 import { handshake, request } from '../support/wire.ts';
@@ -114,6 +115,7 @@ t.test('a connection tells of requests and of answers', async (t) => {
   const connection = new ClientConnection(accepted, {
     gateway: new Harness().gateway,
     adoptPeer: () => t.fail('no server'),
+    startReading: readStatically,
     busyPoll: { asked: () => told.push('asked'), answered: () => told.push('answered') },
     logger: pino({ level: 'silent' }),
   });
