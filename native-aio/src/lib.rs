@@ -1,5 +1,5 @@
 //! Durable writes for Node.js: direct I/O with the sync in the same request, on io_uring where the kernel allows
-//! it, on one thread of our own where it does not. See README.md.
+//! it, on one thread of our own where it does not; and what else a server wants of its kernel. See README.md.
 
 mod arena;
 mod callback;
