@@ -78,6 +78,7 @@ function exec(session: Session, sql: string, ...values: Parameter[]): void {
 }
 
 const session = connect();
+const others = Array.from({ length: 64 }, connect);
 exec(session, 'CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT, n INTEGER)');
 exec(
   session,
@@ -88,7 +89,9 @@ exec(
 const text = '0123456789'.repeat(10);
 const pointRead = 'SELECT v FROM t WHERE id = ?';
 const insert = 'INSERT INTO t(v, n) VALUES(?, ?)';
-const prepared = (sql: string): void => session.receive(request.prepare(sql));
+const prepared = (sql: string): void => {
+  for (const one of [session, ...others]) one.receive(request.prepare(sql));
+};
 prepared(pointRead);
 prepared(insert);
 prepared('SELECT id, v, n FROM t WHERE id > ? LIMIT 1000');
@@ -96,6 +99,14 @@ prepared('UPDATE t SET n = n + 1 WHERE id = ?');
 
 let count = 0;
 const id = (): bigint => BigInt(((count++ * 7919) % rows) + 1);
+
+/** Workloads of 64 sessions, each of which has its turn. */
+const ofMany: ReadonlySet<string> = new Set([
+  'read by 64 sessions, prepared',
+  'read by 64 sessions',
+  'nine reads and an update by 64 sessions, prepared',
+  'range of 1000 rows by 64 sessions, prepared',
+]);
 
 /** One request each; those that write commit at once. */
 const workloads: Readonly<Record<string, () => Buffer>> = {
@@ -105,24 +116,31 @@ const workloads: Readonly<Record<string, () => Buffer>> = {
   'insert, prepared': () => request.exec(1, [text, 1n]),
   insert: () => request.execSql(insert, [text, 1n]),
   'update, prepared': () => request.exec(3, [id()]),
+  'read by 64 sessions, prepared': () => request.query(0, [id()]),
+  'read by 64 sessions': () => request.querySql(pointRead, [id()]),
+  'nine reads and an update by 64 sessions, prepared': () =>
+    count % 10 === 0 ? request.exec(3, [id()]) : request.query(0, [id()]),
+  'range of 1000 rows by 64 sessions, prepared': () => request.query(2, [id() % 9000n]),
 };
 
 for (const [name, make] of Object.entries(workloads)) {
   if (wanted.length > 0 && !wanted.includes(name)) continue;
   // Encoding requests is the client's work: it is not measured.
   const requests = Array.from({ length: 1000 }, make);
+  const sessions = ofMany.has(name) ? others : [session];
   const run = async (forMs: number): Promise<number> => {
     let done = 0;
     const end = performance.now() + forMs;
     for (;;) {
       for (const one of requests) {
         if (performance.now() >= end) return done;
-        session.receive(one);
+        const turn = sessions[done % sessions.length] ?? session;
+        turn.receive(one);
         if (consensus.waiting.length > 0) {
           consensus.commit();
           consensus.proposed.length = 0;
         }
-        while (session.task.busy) await new Promise((resolve) => setImmediate(resolve));
+        while (turn.task.busy) await new Promise((resolve) => setImmediate(resolve));
         done++;
       }
     }
@@ -134,7 +152,7 @@ for (const [name, make] of Object.entries(workloads)) {
   const done = await run(seconds * 1000);
   const micros = (threadNs() - before) / 1000 / done;
   process.stdout.write(
-    `${name.padEnd(32)} ${micros.toFixed(2).padStart(8)} us   ${(written / done) | 0} bytes in ${(received / done).toFixed(1)} writes\n`,
+    `${name.padEnd(50)} ${micros.toFixed(2).padStart(8)} us   ${(written / done) | 0} bytes in ${(received / done).toFixed(1)} writes\n`,
   );
 }
 process.exit(0);

@@ -10,6 +10,7 @@ import { LeaderWatch } from './leader-watch.ts';
 import { LeadershipCheck } from './leadership-check.ts';
 import type { SessionLimits } from './limits.ts';
 import type { Output } from './output.ts';
+import { ReaderBudget, Readers } from './readers.ts';
 import type { SlowStatement } from './request-watch.ts';
 import { Session } from './session.ts';
 import { StatementCaches } from './statement-cache.ts';
@@ -54,10 +55,13 @@ export class Gateway implements StateMachineListener {
   readonly leaderWatch: LeaderWatch;
   /** Statements that sessions keep compiled between requests. */
   readonly statementCaches: StatementCaches;
+  /** Readers of all databases. */
+  readonly readerBudget: ReaderBudget;
   readonly #replaceEngine: (cause: unknown) => Promise<Engine>;
   #engine: Engine | undefined;
   readonly #sessions = new Set<Session>();
   readonly #turns = new WeakMap<Replica, Turns>();
+  readonly #readers = new WeakMap<Replica, Readers>();
   #waitingForLeadership = new Set<PendingWait>();
 
   constructor(parts: GatewayParts) {
@@ -72,6 +76,14 @@ export class Gateway implements StateMachineListener {
       total: parts.limits.maxCachedStatements,
       maxTextBytes: parts.limits.maxCachedTextBytes,
     });
+    this.readerBudget = new ReaderBudget(
+      {
+        perDatabase: parts.limits.maxReadersPerDatabase,
+        total: parts.limits.maxReaders,
+        statements: parts.limits.maxCachedStatementsPerReader,
+      },
+      this.statementCaches,
+    );
     this.leadershipCheck = new LeadershipCheck(parts.consensus);
     this.leaderWatch = new LeaderWatch({
       consensus: parts.consensus,
@@ -116,6 +128,16 @@ export class Gateway implements StateMachineListener {
       this.#turns.set(replica, turns);
     }
     return turns;
+  }
+
+  /** The readers of a database. */
+  readersOf(replica: Replica): Readers {
+    let readers = this.#readers.get(replica);
+    if (readers === undefined) {
+      readers = new Readers(replica.database, this.readerBudget);
+      this.#readers.set(replica, readers);
+    }
+    return readers;
   }
 
   /** The engine in use. @throws DqliteError `engineRestarted` while a new one is being made */

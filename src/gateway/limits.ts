@@ -22,7 +22,13 @@ export interface SessionLimits {
   readonly maxCachedStatementsPerSession: number;
   /** The same, of all connections together. */
   readonly maxCachedStatements: number;
-  /** A longer text does not stay compiled. */
+  /** Connections on which the reads of all sessions of a database run; 0: each session reads on its own. */
+  readonly maxReadersPerDatabase: number;
+  /** The same, of all databases together. */
+  readonly maxReaders: number;
+  /** Statements that each of them keeps compiled. */
+  readonly maxCachedStatementsPerReader: number;
+  /** A longer text does not stay compiled, and runs on no reader. */
   readonly maxCachedTextBytes: number;
   /** Rows of a writing statement are held until it is committed, at most this many bytes. */
   readonly maxReturningBytes: number;
@@ -45,6 +51,9 @@ export const defaultSessionLimits: SessionLimits = {
   maxStatementsPerSession: 10_000,
   maxCachedStatementsPerSession: 16,
   maxCachedStatements: 4096,
+  maxReadersPerDatabase: 4,
+  maxReaders: 64,
+  maxCachedStatementsPerReader: 256,
   maxCachedTextBytes: 1000,
   maxReturningBytes: 16 * 1024 * 1024,
   maxQueuedRequestBytes: 64 * 1024,

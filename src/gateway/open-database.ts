@@ -3,6 +3,7 @@ import type { Instant, Term } from '../base/ids.ts';
 import type { Connection, Engine, Prepared, Statement } from '../sql/engine.ts';
 import type { Replica } from '../sql/replica.ts';
 import type { Gateway } from './gateway.ts';
+import type { Reader, Readers, ReaderUser } from './readers.ts';
 import { Savepoint } from './savepoint.ts';
 import { StatementCache } from './statement-cache.ts';
 import { StatementRegistry } from './statement-registry.ts';
@@ -11,6 +12,18 @@ import type { Turns } from './turns.ts';
 
 const never = Number.POSITIVE_INFINITY as Instant;
 
+/** What decides for what a statement has to wait. */
+type StatementKind = Pick<Statement, 'readOnly' | 'columnCount'>;
+
+interface OpenParts {
+  readonly gateway: Gateway;
+  readonly task: Task;
+  readonly replica: Replica;
+  readonly term: Term;
+  readonly engine: Engine;
+  readonly cancelled: () => boolean;
+}
+
 /** How often a running statement looks whether its client still wants it. */
 const lookIntervalMs = 20;
 
@@ -18,7 +31,7 @@ const lookIntervalMs = 20;
  * The database of one session: its connection, its statements, its place among the writers, and what the answer
  * of the present request depends on.
  */
-export class OpenDatabase {
+export class OpenDatabase implements ReaderUser {
   readonly connection: Connection;
   /** What the client has prepared. */
   readonly statements: StatementRegistry;
@@ -36,6 +49,8 @@ export class OpenDatabase {
   readonly #term: Term;
   readonly #replica: Replica;
   readonly #turns: Turns;
+  readonly #readers: Readers;
+  readonly #cancelled: () => boolean;
   #holdsTurn = false;
   /** The newest version that the answer depends on. */
   #dependsOn = 0;
@@ -48,6 +63,10 @@ export class OpenDatabase {
   #ranAt: Instant | undefined;
   #seenRunningAt: Instant | undefined;
   #awaitedCommit = false;
+  /** What the connection knows of the schema may be older than what the client has read. */
+  #readElsewhere = false;
+  /** The transaction that goes on gathers statistics. */
+  #analyzes = false;
 
   /**
    * Opens the database of this name, which is created when there is none. `cancelled` tells whether the client
@@ -61,8 +80,9 @@ export class OpenDatabase {
     const { engine } = gateway;
     const replica = machine.open(name);
     try {
-      const open = new OpenDatabase(gateway, task, replica, term, engine);
-      open.connection.onProgress(() => open.#mustStop(cancelled));
+      const open = new OpenDatabase({ gateway, task, replica, term, engine, cancelled });
+      open.connection.onProgress(() => open.mustStop());
+      open.#readers.join();
       return open;
     } catch (error) {
       machine.close(replica);
@@ -70,12 +90,14 @@ export class OpenDatabase {
     }
   }
 
-  private constructor(gateway: Gateway, task: Task, replica: Replica, term: Term, engine: Engine) {
+  private constructor({ gateway, task, replica, term, engine, cancelled }: OpenParts) {
     this.#gateway = gateway;
+    this.#cancelled = cancelled;
     this.#task = task;
     this.#replica = replica;
     this.#term = term;
     this.#turns = gateway.turnsOf(replica);
+    this.#readers = gateway.readersOf(replica);
     this.engine = engine;
     this.connection = engine.connect(replica.database);
     this.statements = new StatementRegistry(gateway.limits.maxStatementsPerSession);
@@ -118,6 +140,26 @@ export class OpenDatabase {
     if (this.connection.autocommit) this.#proven = false;
   }
 
+  /** A plain read means the same here as on any other connection, and shows what is committed: a reader may run it. */
+  get sharesReads(): boolean {
+    return !this.connection.customized && this.connection.autocommit;
+  }
+
+  /**
+   * A reader with the statement that is all of this text, while `sharesReads`; `endShared` gives it back. Undefined: the
+   * statement has to run on the connection of the session. @throws DqliteError SQLite's
+   */
+  takeReader(text: string): Reader | undefined {
+    this.#readElsewhere = true;
+    return this.#readers.take(this, text);
+  }
+
+  /** Before a statement is compiled that is not run by this request: a schema that the client has read is known here. */
+  catchUp(): void {
+    if (this.#readElsewhere) this.connection.catchUp();
+    this.#readElsewhere = false;
+  }
+
   /**
    * Compiles a statement to be run by this request. It is compiled against the head, but what it found there binds
    * no answer: when it runs, SQLite compares the schema with that of its own snapshot. @throws DqliteError
@@ -129,7 +171,7 @@ export class OpenDatabase {
   }
 
   /** `begin`, when nothing has to be waited for. @throws DqliteError `notLeader` */
-  tryBegin(statement: Statement): boolean {
+  tryBegin(statement: StatementKind): boolean {
     this.#refuseUnwelcomeWrites(statement);
     if (this.#mustAwaitHandover(statement)) return false;
     if (statement.readOnly ? !this.#mayRead() : !this.#mayWrite()) return false;
@@ -141,7 +183,7 @@ export class OpenDatabase {
    * Waits until `statement` may be stepped: a writer for its turn, a reader for a proof of leadership.
    * @throws DqliteError `busy`, `notLeader`, `leadershipLost`
    */
-  *begin(statement: Statement): Steps {
+  *begin(statement: StatementKind): Steps {
     if (!statement.readOnly) {
       yield* this.#takeTurn();
       yield* this.#awaitHandover(statement);
@@ -176,6 +218,7 @@ export class OpenDatabase {
   end(statement: Statement): void {
     this.#stopAt = never;
     this.#lookAt = never;
+    this.#analyzes ||= statement.analyzes;
     try {
       statement.reset();
       if (statement.parameterCount > 0) statement.clearBindings();
@@ -184,6 +227,13 @@ export class OpenDatabase {
       this.#submitCaptured();
       this.#keepTurn(this.connection.writing);
     }
+  }
+
+  /** The same after a statement on a reader, which is given back. */
+  endShared(reader: Reader): void {
+    this.#stopAt = never;
+    this.#lookAt = never;
+    this.#readers.giveBack(reader);
   }
 
   /** The answer may leave now. */
@@ -226,24 +276,30 @@ export class OpenDatabase {
   /** Rolls back what is open and frees everything. */
   close(): void {
     this.connection.close();
-    this.abandon();
+    this.#release();
   }
 
   /** The engine is gone, and the connection with it. */
   abandon(): void {
+    this.#readers.abandon();
+    this.#release();
+  }
+
+  #release(): void {
+    this.#readers.leave();
     this.texts.close();
     this.#keepTurn(false);
     this.#gateway.machine.close(this.#replica);
   }
 
   /** Asked by SQLite while a statement runs. */
-  #mustStop(cancelled: () => boolean): boolean {
+  mustStop(): boolean {
     const now = this.#gateway.clock.now();
     this.#seenRunningAt = now;
     if (now >= this.#stopAt) return true;
     if (now < this.#lookAt) return false;
     this.#lookAt = (now + lookIntervalMs) as Instant;
-    return cancelled();
+    return this.#cancelled();
   }
 
   #submitCaptured(): void {
@@ -252,6 +308,8 @@ export class OpenDatabase {
       if (captured === undefined) break;
       this.#gateway.machine.submit(captured, this.#gateway.consensus);
       this.#dependsOn = captured.version;
+      if (this.#analyzes) this.#readers.renewAt(captured.version);
+      this.#analyzes = false;
       // Proposed after the request began: its commit proves leadership as well as any other round.
       this.#proven = true;
     }
@@ -267,11 +325,15 @@ export class OpenDatabase {
   }
 
   #noteDependency(): void {
-    this.#dependsOn = Math.max(this.#dependsOn, this.connection.takeDependency());
+    this.dependOn(this.connection.takeDependency());
+  }
+
+  dependOn(version: number): void {
+    if (version > this.#dependsOn) this.#dependsOn = version;
   }
 
   /** On a full disk it would not fit. There is room for what is open: at most one transaction of each database. */
-  #refuseUnwelcomeWrites(statement: Statement): void {
+  #refuseUnwelcomeWrites(statement: StatementKind): void {
     const { lacksSpace } = this.#gateway.machine;
     if (lacksSpace && !statement.readOnly) throw DqliteError.of('diskFull');
   }
@@ -280,13 +342,13 @@ export class OpenDatabase {
    * While leadership is handed over nothing may be proposed, by a write or by a COMMIT: it would come behind the order
    * to take over, and get lost.
    */
-  #mustAwaitHandover(statement: Statement): boolean {
+  #mustAwaitHandover(statement: StatementKind): boolean {
     if (!this.#gateway.machine.transferring) return false;
     return !statement.readOnly || (this.connection.writing && statement.columnCount === 0);
   }
 
   /** Waits for the outcome: another server leads, or this one goes on. @throws DqliteError `notLeader` */
-  *#awaitHandover(statement: Statement): Steps {
+  *#awaitHandover(statement: StatementKind): Steps {
     const { leaderWatch } = this.#gateway;
     while (this.#mustAwaitHandover(statement)) {
       if (!leaderWatch.pending) {

@@ -57,14 +57,19 @@ export class StatementCaches {
  */
 export class StatementCache {
   readonly #caches: StatementCaches;
+  readonly #limit: number;
   /** By text; the one that was not used for the longest time comes first. */
   readonly #statements = new Map<string, Statement>();
+  /** The one that comes last. */
+  #newest: Statement | undefined;
   /** The one that the present request uses. */
   #lent: Statement | undefined;
   #closed = false;
 
-  constructor(caches: StatementCaches) {
+  /** `limit`: statements that it keeps. */
+  constructor(caches: StatementCaches, limit = caches.limits.perSession) {
     this.#caches = caches;
+    this.#limit = limit;
   }
 
   /** Statements that are kept. */
@@ -73,34 +78,35 @@ export class StatementCache {
   }
 
   /** The statement that is all of this text, ready to run, if it is kept. The caller gives it back with `giveBack`. */
-  take(sql: Uint8Array): Statement | undefined {
+  take(text: string): Statement | undefined {
     const statements = this.#statements;
-    if (statements.size === 0 || sql.length > this.#caches.limits.maxTextBytes) return undefined;
-    const text = textOf(sql);
     const statement = statements.get(text);
     if (statement === undefined) return undefined;
-    if (statements.size > 1) {
+    if (statement !== this.#newest) {
       statements.delete(text);
       statements.set(text, statement);
+      this.#newest = statement;
     }
     this.#lent = statement;
     return statement;
   }
 
-  /** Takes a statement that is all of this text and ready to run: keeps it for the next request, or frees it. */
-  giveBack(sql: Uint8Array, statement: Statement): void {
+  /**
+   * Takes a statement that is all of this text and ready to run: keeps it for the next request, or frees it, as it does
+   * when there is no text.
+   */
+  giveBack(text: string | undefined, statement: Statement): void {
     if (statement === this.#lent) {
       this.#lent = undefined;
       return;
     }
-    const { perSession, maxTextBytes } = this.#caches.limits;
-    const text = sql.length > maxTextBytes ? undefined : textOf(sql);
-    if (this.#closed || perSession === 0 || text === undefined || !isWorthKeeping(text)) {
+    if (this.#closed || this.#limit === 0 || text === undefined || !isWorthKeeping(text)) {
       statement.finalize();
       return;
     }
     this.#statements.set(text, statement);
-    if (this.#statements.size > perSession) this.dropOldest();
+    this.#newest = statement;
+    if (this.#statements.size > this.#limit) this.dropOldest();
     this.#caches.changed(this, 1);
   }
 
@@ -121,12 +127,14 @@ export class StatementCache {
     this.#closed = true;
     const { size } = this.#statements;
     this.#statements.clear();
+    this.#newest = undefined;
     if (size > 0) this.#caches.changed(this, -size);
   }
 }
 
-/** One character for each byte, whatever the bytes mean. */
-function textOf(sql: Uint8Array): string {
+/** The text by which a statement may be kept: one character for each byte. Undefined: it is too long for that. */
+export function keyOf(sql: Uint8Array, maxTextBytes: number): string | undefined {
+  if (sql.length > maxTextBytes) return undefined;
   return Buffer.from(sql.buffer, sql.byteOffset, sql.length).toString('latin1');
 }
 

@@ -21,6 +21,8 @@ const statusReprepare = 5;
 export class SqliteStatement implements Statement {
   readonly readOnly: boolean;
   readonly parameterCount: number;
+  connectionBound: boolean;
+  readonly analyzes: boolean;
   readonly #connection: SqliteConnection;
   /** 0 once finalized. */
   #pointer: number;
@@ -34,6 +36,8 @@ export class SqliteStatement implements Statement {
     const { api } = connection.core.build;
     this.readOnly = api.sqlite3_stmt_readonly(pointer) !== 0;
     this.parameterCount = api.sqlite3_bind_parameter_count(pointer);
+    this.connectionBound = connection.uses.bound;
+    this.analyzes = connection.uses.analyzes;
     connection.statements.add(this);
   }
 
@@ -79,7 +83,10 @@ export class SqliteStatement implements Statement {
 
   step(): boolean {
     this.#willStep();
-    return this.#onRow(this.#connection.core.step(this.#live));
+    const code = this.#connection.core.step(this.#live);
+    // SQLite may have compiled it again, with another view behind the same name.
+    if (this.#connection.uses.bound) this.connectionBound = true;
+    return this.#onRow(code);
   }
 
   reset(): void {
@@ -174,6 +181,7 @@ export class SqliteStatement implements Statement {
     const { file } = connection;
     if (!file.idle) return;
     connection.refreshSchema();
+    connection.uses.begin();
     file.startsOnHead = !this.readOnly || !connection.autocommit;
   }
 
@@ -194,6 +202,8 @@ export class ConstantStatement implements Statement {
   readonly sql = nothing;
   readonly parameterCount = 0;
   readonly readOnly = true;
+  readonly connectionBound = true;
+  readonly analyzes = false;
   readonly #row: PresentedRow | undefined;
   #stepped = false;
 

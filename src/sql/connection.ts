@@ -5,6 +5,7 @@ import { resultCode } from '../vfs/sqlite-codes.ts';
 import { outOfMemory, tooDeep } from './connection-errors.ts';
 import { PresentedPragmas } from './connection-pragmas.ts';
 import { ConstantStatement, SqliteStatement } from './connection-statement.ts';
+import { ConnectionUses } from './connection-uses.ts';
 import type { Connection, Prepared } from './engine.ts';
 import type { SqliteCore } from './engines/core.ts';
 import { nestsTooDeep } from './statement-nesting.ts';
@@ -19,9 +20,13 @@ export class SqliteConnection implements Connection {
   /** The `sqlite3 *`. */
   readonly pointer: number;
   readonly pragmas = new PresentedPragmas();
+  /** What is compiled here has to do with this connection. */
+  readonly uses = new ConnectionUses();
   readonly statements = new Set<SqliteStatement>();
   shouldStop: (() => boolean) | undefined;
   #schemaEpoch: number;
+  /** Of the head when the schema here was certainly as new. */
+  #schemaCookie: number;
   #closed = false;
 
   constructor(core: SqliteCore, file: MainFile, pointer: number) {
@@ -29,6 +34,7 @@ export class SqliteConnection implements Connection {
     this.file = file;
     this.pointer = pointer;
     this.#schemaEpoch = file.database.schemaEpoch;
+    this.#schemaCookie = file.database.schemaCookie;
   }
 
   get database(): Database {
@@ -37,6 +43,14 @@ export class SqliteConnection implements Connection {
 
   get autocommit(): boolean {
     return this.core.build.api.sqlite3_get_autocommit(this.pointer) !== 0;
+  }
+
+  get idle(): boolean {
+    return this.file.idle;
+  }
+
+  get customized(): boolean {
+    return this.uses.customized;
   }
 
   get writing(): boolean {
@@ -53,6 +67,7 @@ export class SqliteConnection implements Connection {
     const start = core.text.place(sql, offset);
     if (start === 0) throw outOfMemory();
     this.pragmas.answered = undefined;
+    this.uses.begin();
     const length = sql.length - offset;
     const pointer = core.prepare(this.pointer, start, length + 1);
     if (pointer < 0) throw this.failure();
@@ -60,6 +75,13 @@ export class SqliteConnection implements Connection {
     if (pointer === 0) return { statement: undefined, tail };
     const constant = this.#presented(pointer);
     return { statement: constant ?? new SqliteStatement(this, pointer), tail };
+  }
+
+  catchUp(): void {
+    const { schemaCookie } = this.database;
+    if (schemaCookie === this.#schemaCookie || !this.file.idle) return;
+    this.#schemaCookie = schemaCookie;
+    this.#forgetSchema();
   }
 
   lastInsertRowid(): bigint {
@@ -101,7 +123,14 @@ export class SqliteConnection implements Connection {
     const { schemaEpoch } = this.database;
     if (schemaEpoch === this.#schemaEpoch || !this.file.idle) return;
     this.#schemaEpoch = schemaEpoch;
+    this.#forgetSchema();
+  }
+
+  #forgetSchema(): void {
+    const { customized } = this.uses;
     this.core.forgetSchema(this);
+    // That was a pragma, but not a client's.
+    this.uses.customized = customized;
   }
 
   /** The failure that SQLite reports for the last call. */

@@ -11,9 +11,9 @@ export interface Engine {
   readonly build: string;
   /**
    * A new connection with the default settings (docs/configuration.md, "Connection defaults"). The database
-   * must belong to the page store that the engine was made for.
+   * must belong to the page store that the engine was made for. A reader has a larger page cache, and cannot write.
    */
-  connect(database: Database): Connection;
+  connect(database: Database, use?: ConnectionUse): Connection;
   /** An exception or trap ended a call inside the engine: every further call throws `EngineBroken`. */
   readonly broken: boolean;
   /** Size of the engine's linear memory. It never shrinks. */
@@ -37,6 +37,9 @@ export class EngineBroken extends Error {
 export { storageClass };
 export type StorageClass = (typeof storageClass)[keyof typeof storageClass];
 
+/** What a connection is for: the statements of one session, or reads of whichever session needs one. */
+export type ConnectionUse = 'session' | 'reader';
+
 /**
  * One SQLite connection over one replicated database. Every call that runs SQL throws
  * `DqliteError.fromSqlite` with the extended code and SQLite's own text.
@@ -48,6 +51,13 @@ export interface Connection {
   readonly database: Database;
   /** No explicit transaction is open. An error can roll one back, so look after every failure. */
   readonly autocommit: boolean;
+  /** Nothing is under way: no transaction, and no statement that holds a snapshot. */
+  readonly idle: boolean;
+  /**
+   * A statement compiled here gave the connection state of its own (a setting, a temporary or attached schema): the
+   * same text may mean something else on another connection. For ever.
+   */
+  readonly customized: boolean;
   /** This connection holds the database's writer lock (a write transaction is open). */
   readonly writing: boolean;
   /**
@@ -55,6 +65,11 @@ export interface Connection {
    * the first with offset 0, its bytes must not change.
    */
   prepare(sql: Uint8Array, offset?: number): Prepared;
+  /**
+   * Reads the schema again if it is not that of the head. A statement notices by itself when it is run, but what is only
+   * compiled may be compiled against the schema of the last run.
+   */
+  catchUp(): void;
   /** `sqlite3_last_insert_rowid`: stale values stay, as clients expect. */
   lastInsertRowid(): bigint;
   /** `sqlite3_changes64`. */
@@ -94,6 +109,13 @@ export interface Statement {
   readonly columnCount: number;
   /** `sqlite3_stmt_readonly`: COMMIT and plain BEGIN are, BEGIN IMMEDIATE is not. */
   readonly readOnly: boolean;
+  /**
+   * Its answer tells something of its connection (`changes()`, `pragma_data_version`, also through a view): as it was
+   * compiled, and after its first step as it was compiled again.
+   */
+  readonly connectionBound: boolean;
+  /** It may gather the statistics by which queries are planned (ANALYZE, `PRAGMA optimize`). */
+  readonly analyzes: boolean;
   /** Indexes count from 1, as SQLite's do. */
   bindInteger(index: number, value: bigint): void;
   bindFloat(index: number, value: number): void;

@@ -1,7 +1,12 @@
 import { assert } from '../base/assert.ts';
 import { pageBytes } from '../protocol/commands.ts';
 import { ChangeCounter, type Counter } from './change-counter.ts';
-import { claimedPageCount, deletedDatabasePage, emptyDatabasePage } from './page-one.ts';
+import {
+  claimedPageCount,
+  deletedDatabasePage,
+  emptyDatabasePage,
+  schemaCookieOf,
+} from './page-one.ts';
 import type { PageStore } from './page-store.ts';
 import { type PageVersion, PageVersions } from './page-versions.ts';
 import { PinnedSnapshots, Snapshot } from './snapshot.ts';
@@ -113,6 +118,12 @@ export class Database {
   /** What the next writer builds on. */
   get head(): Snapshot {
     return this.#head;
+  }
+
+  /** The number of the head's schema: another one is another schema. For the same one see `schemaEpoch`. */
+  get schemaCookie(): number {
+    const pageOne = this.page(1, this.#head);
+    return pageOne === undefined ? 0 : schemaCookieOf(pageOne);
   }
 
   /** Keeps every page of `snapshot` until the matching `unpin`. */

@@ -9,6 +9,7 @@ const writeVersionAt = 18;
 const readVersionAt = 19;
 const changeCounterAt = 24;
 const pageCountAt = 28;
+const schemaCookieAt = 40;
 const versionValidForAt = 92;
 const libraryVersionAt = 96;
 /** Length of the header's part that holds everything above. */
@@ -48,6 +49,11 @@ export function deletedDatabasePage(): Buffer {
 /** Size of the database in pages that this page 1 claims. */
 export function claimedPageCount(pageOne: Uint8Array): number {
   return word(pageOne, pageCountAt);
+}
+
+/** The number that changes with the schema. */
+export function schemaCookieOf(pageOne: Uint8Array): number {
+  return word(pageOne, schemaCookieAt);
 }
 
 /** What is stored and shipped says WAL mode, whatever SQLite wrote. */

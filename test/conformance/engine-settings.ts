@@ -1,5 +1,5 @@
 import type { Test } from 'tap';
-import { Bench, codeOf, type EngineMaker, failureOf, type TestConnection } from './engine-bench.ts';
+import { Bench, codeOf, type EngineMaker, failureOf, TestConnection } from './engine-bench.ts';
 
 /** Defaults of a fresh connection, what is refused, and names that SQLite would give a meaning. */
 export function settingsConformance(t: Test, make: EngineMaker): void {
@@ -184,6 +184,63 @@ export function settingsConformance(t: Test, make: EngineMaker): void {
       return !captured || listed !== name || second.count() !== 0;
     });
     t.same(wrong, []);
+    t.end();
+  });
+
+  t.test('a reader reads, and writes nothing', (t) => {
+    const bench = new Bench(make);
+    bench.connectAll(1);
+    const reader = new TestConnection(bench.engine.connect(bench.database, 'reader'));
+    t.equal(reader.value('SELECT b FROM t'), 'one');
+    t.equal(
+      codeOf(() => reader.run('INSERT INTO t VALUES (2, 0)')),
+      8,
+    );
+    t.ok(reader.inner.idle);
+    t.end();
+  });
+
+  t.test('what a statement has to do with its connection is known when it is compiled', (t) => {
+    const bench = new Bench(make);
+    const [first] = bench.connectAll(1) as [TestConnection];
+    first.run('CREATE VIEW v AS SELECT changes()');
+    bench.commitAll();
+    const bound = (sql: string) => first.prepare(sql).connectionBound;
+    t.notOk(bound('SELECT b, max(a), random() FROM t'));
+    for (const sql of ['SELECT Last_Insert_RowId()', 'SELECT * FROM v', 'PRAGMA cache_size']) {
+      t.ok(bound(sql), sql);
+    }
+    t.ok(bound('SELECT 1 FROM pragma_data_version'));
+    t.ok(first.prepare('ANALYZE').analyzes);
+    t.notOk(first.prepare('SELECT 1').analyzes);
+    first.run('PRAGMA user_version; PRAGMA table_info(t); PRAGMA foreign_keys = 0');
+    bench.database.schemaEpoch++;
+    t.equal(first.value('SELECT b FROM t'), 'one');
+    t.notOk(first.inner.customized);
+    for (const sql of [
+      'PRAGMA recursive_triggers = 1',
+      "ATTACH '' AS more",
+      'CREATE TEMP TABLE x(y)',
+      'CREATE VIEW temp.x AS SELECT 1',
+      'CREATE TEMP TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; END',
+    ]) {
+      const connection = bench.connect();
+      connection.prepare(sql).finalize();
+      t.ok(connection.inner.customized, sql);
+    }
+    t.end();
+  });
+
+  t.test('a connection catches up with the schema of the head', (t) => {
+    const bench = new Bench(make);
+    const [first, second] = bench.connectAll(2) as [TestConnection, TestConnection];
+    second.prepare('SELECT * FROM t').finalize();
+    first.run('DROP TABLE t');
+    second.inner.catchUp();
+    t.same(
+      failureOf(() => second.prepare('SELECT * FROM t')),
+      [1, 'no such table: t'],
+    );
     t.end();
   });
 

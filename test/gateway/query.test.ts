@@ -363,8 +363,8 @@ function breakable(engine: Engine, broken: () => boolean): Engine {
       return isBroken || engine.broken;
     },
     discard: () => engine.discard(),
-    connect(database) {
-      const connection = engine.connect(database);
+    connect(database, use) {
+      const connection = engine.connect(database, use);
       const prepare = connection.prepare.bind(connection);
       connection.prepare = (sql, offset) => {
         const prepared = prepare(sql, offset);

@@ -7,7 +7,7 @@ import { type Client, Harness, show } from './harness.ts';
 function counting(compiled: string[]): (engine: Engine) => Engine {
   const watch = (connection: Connection): Connection => {
     const prepare = connection.prepare.bind(connection);
-    connection.prepare = (sql, offset) => {
+    connection.prepare = (sql, offset = 0) => {
       if (offset === 0) compiled.push(Buffer.from(sql).toString());
       return prepare(sql, offset);
     };
@@ -15,7 +15,7 @@ function counting(compiled: string[]): (engine: Engine) => Engine {
   };
   return (engine) => {
     const connect = engine.connect.bind(engine);
-    engine.connect = (database) => watch(connect(database));
+    engine.connect = (database, use) => watch(connect(database, use));
     return engine;
   };
 }
@@ -103,7 +103,11 @@ t.test(
   'a session keeps the texts that it used last, all sessions together no more than allowed',
   async (t) => {
     const compiled: string[] = [];
-    const limits = { maxCachedStatementsPerSession: 2, maxCachedStatements: 5 };
+    const limits = {
+      maxCachedStatementsPerSession: 2,
+      maxCachedStatements: 5,
+      maxReadersPerDatabase: 0,
+    };
     const harness = new Harness({ limits, wrapEngine: counting(compiled) });
     const { statementCaches } = harness.gateway;
     const clients = [await harness.open(), await harness.open(), await harness.open()];
@@ -122,7 +126,11 @@ t.test(
 );
 
 t.test('the statement of a query under way is not taken away', async (t) => {
-  const limits = { maxCachedStatementsPerSession: 1, maxCachedStatements: 1 };
+  const limits = {
+    maxCachedStatementsPerSession: 1,
+    maxCachedStatementsPerReader: 1,
+    maxCachedStatements: 1,
+  };
   const harness = new Harness({ limits });
   const [reader, other] = [await harness.open(), await harness.open()];
   const many =
@@ -136,7 +144,9 @@ t.test('the statement of a query under way is not taken away', async (t) => {
 });
 
 t.test('with 0 nothing is kept', async (t) => {
-  const harness = new Harness({ limits: { maxCachedStatementsPerSession: 0 } });
+  const harness = new Harness({
+    limits: { maxCachedStatementsPerSession: 0, maxCachedStatementsPerReader: 0 },
+  });
   const client = await harness.open();
   client.send(request.querySql('SELECT 1'), request.querySql('SELECT 1'));
   t.equal(show(await client.next()), 'rows 1 done');

@@ -18,7 +18,7 @@ export const sqlBugs: Readonly<Record<string, PlantedBug>> = {
     file: 'src/gateway/handlers/query.ts',
     patches: [
       {
-        find: '    if (!open.settled) rest = readOn(session, open, statement, rows, more);\n    else if (writeBatch',
+        find: '    if (!open.settled) rest = readOn(session, open, { statement, reader }, rows, more);\n    else if (writeBatch',
         replace: '    if (writeBatch',
       },
     ],

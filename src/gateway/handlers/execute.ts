@@ -4,6 +4,7 @@ import type { RequestOf } from '../../protocol/requests.ts';
 import type { Statement } from '../../sql/engine.ts';
 import type { OpenDatabase } from '../open-database.ts';
 import type { Session } from '../session.ts';
+import { keyOf } from '../statement-cache.ts';
 import type { Steps } from '../task.ts';
 import { thenGiveBack } from './statements.ts';
 
@@ -50,15 +51,16 @@ function* execInTurn(
 export function execSql(session: Session, request: RequestOf<'execSql'>): Steps | undefined {
   if (!session.leading) return execSqlLater(session, request);
   const open = session.databaseForSql(request.database);
-  const statement = open.texts.take(request.sql);
-  if (statement === undefined) return execText(session, open, request);
+  const text = keyOf(request.sql, session.gateway.limits.maxCachedTextBytes);
+  const statement = text === undefined ? undefined : open.texts.take(text);
+  if (statement === undefined) return execText(session, open, request, text);
   let rest: Steps | undefined;
   try {
     rest = execOne(session, open, statement, new ParameterCursor(request.parameters));
   } finally {
-    if (rest === undefined) open.texts.giveBack(request.sql, statement);
+    if (rest === undefined) open.texts.giveBack(text, statement);
   }
-  return rest && thenGiveBack(rest, open, request.sql, statement);
+  return rest && thenGiveBack(rest, open, text, statement);
 }
 
 function* execSqlLater(session: Session, request: RequestOf<'execSql'>): Steps {
@@ -71,6 +73,7 @@ function* execText(
   session: Session,
   open: OpenDatabase,
   { sql, parameters }: RequestOf<'execSql'>,
+  text: string | undefined,
 ): Steps {
   const { clock } = session.gateway;
   const cursor = new ParameterCursor(parameters);
@@ -85,7 +88,7 @@ function* execText(
     } catch (error) {
       throw wrote ? inDoubt(error) : error;
     } finally {
-      if (offset === 0 && tail >= sql.length) open.texts.giveBack(sql, statement);
+      if (offset === 0 && tail >= sql.length) open.texts.giveBack(text, statement);
       else statement.finalize();
     }
     wrote ||= !statement.readOnly;

@@ -2,18 +2,23 @@ import { DqliteError } from '../../base/errors.ts';
 import type { RequestOf } from '../../protocol/requests.ts';
 import type { Connection, Prepared, Statement } from '../../sql/engine.ts';
 import type { OpenDatabase } from '../open-database.ts';
+import { isPlainRead, mayBePlainRead } from '../readers.ts';
 import type { Session } from '../session.ts';
+import { keyOf } from '../statement-cache.ts';
 import type { Steps } from '../task.ts';
 
 export function* prepare(session: Session, request: RequestOf<'prepare'>): Steps {
   if (!session.leading) yield* session.untilLeading();
   const open = session.databaseForSql(request.database);
   if (open.statements.full) throw DqliteError.of('tooManyStatements');
+  open.catchUp();
   const compiler = open.connection;
   const prepared =
     request.schema === 0 ? compileOnly(compiler, request.sql) : compileFirst(compiler, request.sql);
   const { parameterCount } = prepared.statement;
-  const statement = open.statements.add(prepared.statement);
+  const { maxCachedTextBytes } = session.gateway.limits;
+  const sharedText = sharedTextOf(request.sql, prepared, maxCachedTextBytes);
+  const statement = open.statements.add(prepared.statement, sharedText);
   // The schema it was compiled against may be the work of a transaction that is not committed yet.
   if (!open.settled) yield* open.untilSettled();
   const reply = { database: 0, statement, parameterCount };
@@ -38,6 +43,13 @@ function compileFirst(compiler: Compiler, sql: Uint8Array): Compiled {
   return { statement, tail };
 }
 
+/** The text by which a reader may run it. Undefined: it may not. */
+function sharedTextOf(sql: Uint8Array, compiled: Compiled, maxBytes: number): string | undefined {
+  if (!isPlainRead(compiled.statement)) return undefined;
+  const text = keyOf(sql.subarray(0, compiled.tail), maxBytes);
+  return text !== undefined && mayBePlainRead(text) ? text : undefined;
+}
+
 /** The only statement of a text. @throws DqliteError `emptyStatement`, `statementTail`, or SQLite's */
 export function compileOnly(compiler: Compiler, sql: Uint8Array): Compiled {
   const compiled = compileFirst(compiler, sql);
@@ -59,16 +71,16 @@ function hasStatement(compiler: Compiler, sql: Uint8Array, offset: number): bool
   }
 }
 
-/** The rest of a request, behind which its statement, which is all of `sql`, is kept for the next one. */
+/** The rest of a request, behind which its statement, which is all of `text`, is kept for the next one. */
 export function* thenGiveBack(
   rest: Steps,
   { texts }: OpenDatabase,
-  sql: Uint8Array,
+  text: string | undefined,
   statement: Statement,
 ): Steps {
   try {
     yield* rest;
   } finally {
-    texts.giveBack(sql, statement);
+    texts.giveBack(text, statement);
   }
 }

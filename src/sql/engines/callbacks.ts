@@ -8,6 +8,15 @@ import type { WasmMemory } from './wasm-memory.ts';
 /** Milliseconds from SQLite's epoch, noon in Greenwich on 24 November 4714 BC, to 1970. */
 const julianMsOf1970 = 210_866_760_000_000;
 
+/** Hears what the authorizer is asked while a statement of a connection is compiled. */
+export type CompileWatcher = (
+  connection: number,
+  code: number,
+  first: number,
+  second: number,
+  database: number,
+) => void;
+
 /** Everything that C calls, by the names of `sqlite3_vfs` and `sqlite3_io_methods`. */
 export function callbacksFor(
   vfs: Vfs,
@@ -15,6 +24,7 @@ export function callbacksFor(
   host: EngineHost,
   ioMethods: number,
   shouldStop: (connection: number) => boolean,
+  compiles: CompileWatcher,
 ) {
   return {
     xOpen: callback('iiiii', (_vfs, _name, file, flags, flagsTarget) => {
@@ -26,9 +36,10 @@ export function callbacksFor(
     }),
     ...fileSystemCallbacks(vfs, memory, host),
     ...fileCallbacks(vfs),
-    authorize: callback('iiiiii', (_context, code, first, second) =>
-      authorize(memory, code, first, second),
-    ),
+    authorize: callback('iiiiii', (connection, code, first, second, database) => {
+      compiles(connection, code, first, second, database);
+      return authorize(memory, code, first, second);
+    }),
     progress: callback('i', (connection) => (shouldStop(connection) ? 1 : 0)),
   };
 }

@@ -8,7 +8,7 @@ import { Vfs } from '../../vfs/vfs.ts';
 import { SqliteConnection } from '../connection.ts';
 import { EngineBroken } from '../engine.ts';
 import type { SqliteBuild } from './build.ts';
-import { callbacksFor } from './callbacks.ts';
+import { type CompileWatcher, callbacksFor } from './callbacks.ts';
 import type { EngineHost } from './host.ts';
 import { packerFor, type RowPacker } from './row-packer.ts';
 import { TextArea } from './text-area.ts';
@@ -46,7 +46,11 @@ export class SqliteCore {
       this.#byFile.get(file)?.pragmas.answer(file, name, argument);
     const ioMethods = memory.allocate(ioMethodsBytes);
     const stops = (pointer: number) => this.#connections.get(pointer)?.shouldStop?.() === true;
-    const pointers = build.install(callbacksFor(this.vfs, memory, host, ioMethods, stops));
+    const compiles: CompileWatcher = (pointer, code, first, second, database) =>
+      this.#connections.get(pointer)?.uses.note(memory, code, first, second, database);
+    const pointers = build.install(
+      callbacksFor(this.vfs, memory, host, ioMethods, stops, compiles),
+    );
     registerVfs(build, pointers, ioMethods);
     this.#callbacks = pointers;
     this.text = new TextArea(memory);
@@ -97,7 +101,8 @@ export class SqliteCore {
   admitClients(connection: SqliteConnection): void {
     this.#byFile.set(connection.file, connection);
     const { api } = this.build;
-    api.sqlite3_set_authorizer(connection.pointer, this.#callbacks.authorize, 0);
+    const { pointer } = connection;
+    api.sqlite3_set_authorizer(pointer, this.#callbacks.authorize, pointer);
   }
 
   /** Calls `shouldStop` of the connection every `steps` virtual machine steps; 0 ends that. */

@@ -11,6 +11,8 @@ export interface EngineLimits {
    * than a microsecond; ten thousand idle connections cost ten thousand times this.
    */
   readonly cachePages: number;
+  /** The same of a reader, which all sessions of a database share: it takes as many as it has read. */
+  readonly readerCachePages: number;
 }
 
 export const defaultEngineLimits: EngineLimits = {
@@ -18,4 +20,5 @@ export const defaultEngineLimits: EngineLimits = {
   valueBytes: 268_435_456,
   temporaryBytes: 1_073_741_824,
   cachePages: 10,
+  readerCachePages: 512,
 };

@@ -2,7 +2,7 @@ import { assert } from '../../base/assert.ts';
 import type { Database } from '../../vfs/database.ts';
 import type { PageStore } from '../../vfs/page-store.ts';
 import type { SqliteConnection } from '../connection.ts';
-import type { Connection, Engine } from '../engine.ts';
+import type { Connection, ConnectionUse, Engine } from '../engine.ts';
 import type { SqliteBuild } from './build.ts';
 import { SqliteCore } from './core.ts';
 import type { EngineHost } from './host.ts';
@@ -25,14 +25,19 @@ export class WasmEngine implements Engine {
   readonly #core: SqliteCore;
   readonly #store: PageStore;
   readonly #limits: EngineLimits;
-  readonly #settings: string;
+  readonly #settings: Readonly<Record<ConnectionUse, string>>;
 
   constructor(build: SqliteBuild, { store, host, limits }: EngineParts) {
     this.build = build.name;
     this.#store = store;
     this.#limits = { ...defaultEngineLimits, ...limits };
     this.#core = new SqliteCore(build, host, this.#limits.temporaryBytes);
-    this.#settings = settingsFor(build, this.#limits);
+    const { cachePages, readerCachePages } = this.#limits;
+    this.#settings = {
+      session: settingsFor(build, cachePages),
+      // What a client's query can make a reader do is to read.
+      reader: `${settingsFor(build, readerCachePages)};PRAGMA query_only=ON`,
+    };
   }
 
   get broken(): boolean {
@@ -48,11 +53,11 @@ export class WasmEngine implements Engine {
     return this.#core.packer !== undefined;
   }
 
-  connect(database: Database): Connection {
+  connect(database: Database, use: ConnectionUse = 'session'): Connection {
     assert(database.store === this.#store, 'the database is one of this engine');
     const connection = this.#core.open(database);
     try {
-      this.#setUp(connection);
+      this.#setUp(connection, use);
     } catch (error) {
       connection.close();
       throw error;
@@ -64,7 +69,7 @@ export class WasmEngine implements Engine {
     this.#core.discard();
   }
 
-  #setUp(connection: SqliteConnection): void {
+  #setUp(connection: SqliteConnection, use: ConnectionUse): void {
     const { build } = this.#core;
     const { pointer } = connection;
     build.api.sqlite3_extended_result_codes(pointer, 1);
@@ -73,7 +78,7 @@ export class WasmEngine implements Engine {
     // Both builds refuse "text" in double quotes; the SQLite of Linux distributions takes it.
     build.configure(pointer, option.doubleQuotedStringsInDml, 1);
     build.configure(pointer, option.doubleQuotedStringsInDdl, 1);
-    this.#core.execute(pointer, this.#settings);
+    this.#core.execute(pointer, this.#settings[use]);
     this.#core.probeValues(connection);
     this.#core.admitClients(connection);
     connection.takeDependency();
@@ -85,7 +90,7 @@ export class WasmEngine implements Engine {
  * then a temporary file outside the WASM memory; that takes a synchronous mode other than OFF, where syncing
  * costs nothing. Without, it stays in the WASM memory.
  */
-function settingsFor(build: SqliteBuild, limits: EngineLimits): string {
+function settingsFor(build: SqliteBuild, cachePages: number): string {
   const journal = build.batchAtomic
     ? 'PRAGMA journal_mode=TRUNCATE;PRAGMA synchronous=NORMAL'
     : 'PRAGMA journal_mode=MEMORY;PRAGMA synchronous=OFF';
@@ -93,7 +98,7 @@ function settingsFor(build: SqliteBuild, limits: EngineLimits): string {
     'PRAGMA page_size=4096',
     journal,
     'PRAGMA temp_store=FILE',
-    `PRAGMA cache_size=${limits.cachePages}`,
+    `PRAGMA cache_size=${cachePages}`,
     'PRAGMA foreign_keys=ON',
     // The page cache was made before its size was known: 88 KB, which a connection that only waits does not need.
     'PRAGMA shrink_memory',
