@@ -100,6 +100,4 @@ export declare class SocketReader {
   take(number: number, target: Uint8Array): number | null
   /** Forgets it: somebody else may read or close it now. What was handed over is not read again. */
   remove(number: number): void
-  /** Forgets all. Idempotent. */
-  close(): void
 }

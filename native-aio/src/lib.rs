@@ -352,16 +352,6 @@ impl SocketReader {
         })
     }
 
-    /// Forgets all. Idempotent.
-    #[napi]
-    pub fn close(&self) {
-        let reader = self.slot.get();
-        if !reader.is_null() {
-            // SAFETY: open, and JavaScript runs on the reader's thread.
-            unsafe { socket_reader::close(reader) };
-        }
-    }
-
     fn with<T>(&self, act: impl FnOnce(&mut Reader) -> io::Result<T>) -> Result<T> {
         let reader = self.slot.get();
         if reader.is_null() {
@@ -374,7 +364,11 @@ impl SocketReader {
 
 impl Drop for SocketReader {
     fn drop(&mut self) {
-        self.close();
+        let reader = self.slot.get();
+        if !reader.is_null() {
+            // SAFETY: open, and JavaScript's values are finalized on the reader's thread.
+            unsafe { socket_reader::close(reader) };
+        }
     }
 }
 

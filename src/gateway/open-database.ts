@@ -140,16 +140,14 @@ export class OpenDatabase implements ReaderUser {
     if (this.connection.autocommit) this.#proven = false;
   }
 
-  /** A plain read means the same here as on any other connection, and shows what is committed: a reader may run it. */
-  get sharesReads(): boolean {
-    return !this.connection.customized && this.connection.autocommit;
-  }
-
   /**
-   * A reader with the statement that is all of this text, while `sharesReads`; `endShared` gives it back. Undefined: the
-   * statement has to run on the connection of the session. @throws DqliteError SQLite's
+   * A reader with the statement that is all of this text; `endShared` gives it back. Undefined: the statement has to run on
+   * the connection of the session. @throws DqliteError SQLite's
    */
-  takeReader(text: string): Reader | undefined {
+  takeReader(text: string | undefined): Reader | undefined {
+    const { customized, autocommit } = this.connection;
+    // Else it may mean something else here than on other connections, or show more than what is committed.
+    if (text === undefined || customized || !autocommit) return undefined;
     this.#readElsewhere = true;
     return this.#readers.take(this, text);
   }

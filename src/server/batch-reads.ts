@@ -3,7 +3,8 @@ import { getSystemErrorName } from 'node:util';
 import type { NativeAddon } from '../storage/native-addon.ts';
 import type { Reading, StartReading } from './reading.ts';
 import { copyToSlab } from './slab-copies.ts';
-import { type Handle, readForOthers, readStatically, takeHandle } from './static-reads.ts';
+import { descriptorOf, type SocketHandle, takeHandle } from './socket-handle.ts';
+import { readForOthers, readStatically } from './static-reads.ts';
 
 /** What is found in one turn of the event loop goes here; a socket with more comes again in the next one. */
 const batchBytes = 256 * 1024;
@@ -40,6 +41,10 @@ class BatchReads {
     const number = this.#add(accepted);
     if (number === undefined) return readStatically(accepted, receive);
     const handle = takeHandle(accepted);
+    if (handle === undefined) {
+      this.#reader.remove(number);
+      return readStatically(accepted, receive);
+    }
     const leave = (): void => {
       this.#readings[number] = undefined;
       this.#reader.remove(number);
@@ -52,10 +57,10 @@ class BatchReads {
 
   /** Undefined: it is none that the addon reads. */
   #add(accepted: Socket): number | undefined {
-    const { _handle: handle } = accepted as unknown as { readonly _handle?: Handle | null };
-    if (typeof handle?.useUserBuffer !== 'function' || handle.fd === undefined) return undefined;
+    const descriptor = descriptorOf(accepted);
+    if (descriptor === undefined) return undefined;
     try {
-      return this.#reader.add(handle.fd);
+      return this.#reader.add(descriptor);
     } catch {
       return undefined;
     }
@@ -78,7 +83,7 @@ class BatchReads {
 }
 
 interface BatchReadingParts {
-  readonly handle: Handle | undefined;
+  readonly handle: SocketHandle;
   readonly reader: InstanceType<NativeAddon['SocketReader']>;
   readonly number: number;
   readonly receive: (bytes: Buffer) => void;
@@ -144,7 +149,7 @@ class BatchReading implements Reading {
 class UnreadSocket extends Socket {
   readonly #beforeClose: () => void;
 
-  constructor(handle: Handle | undefined, beforeClose: () => void) {
+  constructor(handle: SocketHandle, beforeClose: () => void) {
     super({ handle, manualStart: true, readable: true, writable: true } as object);
     this.#beforeClose = beforeClose;
   }

@@ -1,5 +1,6 @@
 import { readSync } from 'node:fs';
 import type { Socket } from 'node:net';
+import { descriptorOf } from './socket-handle.ts';
 
 const nothing = Buffer.alloc(0);
 const scratch = Buffer.alloc(4096);
@@ -12,9 +13,8 @@ const scratch = Buffer.alloc(4096);
  * Without access to the descriptor the answer is always "nothing", and a statement ends by its deadline alone.
  */
 export function readNow(socket: Socket): Buffer | undefined {
-  const { _handle: handle } = socket as unknown as { _handle?: { readonly fd?: number } | null };
-  const descriptor = handle?.fd ?? -1;
-  if (descriptor < 0 || socket.isPaused() || socket.readableLength > 0) return nothing;
+  const descriptor = descriptorOf(socket);
+  if (descriptor === undefined || socket.isPaused() || socket.readableLength > 0) return nothing;
   try {
     const count = readSync(descriptor, scratch, 0, scratch.length, null);
     return count === 0 ? undefined : Buffer.from(scratch.subarray(0, count));

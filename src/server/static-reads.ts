@@ -2,24 +2,13 @@ import { Socket } from 'node:net';
 import { readNow } from './read-now.ts';
 import type { Reading } from './reading.ts';
 import { copyToSlab } from './slab-copies.ts';
+import { canReadIntoMemory, takeHandle } from './socket-handle.ts';
 
 /**
  * Reading into memory that stays, instead of 64 KiB that Node allocates for each read and shrinks afterwards: a
  * quarter of what a small request costs. Node offers it (`onread`) for sockets that dial; an accepted one gets it by
- * moving its handle to a new socket. That rests on `socket._handle`, which is no public interface (Node 20 to 24 have
- * it): everything that touches it is in this file, and where it does not work sockets are read the ordinary way.
+ * moving its handle to a new socket. Where that does not work sockets are read the ordinary way.
  */
-
-/** The kernel's socket as Node wraps it: asked only whether it can do what is wanted. */
-export interface Handle {
-  readonly useUserBuffer?: unknown;
-  /** The descriptor; -1 when it is closed. */
-  readonly fd?: number;
-}
-
-interface Inside {
-  _handle?: Handle | null;
-}
 
 /** One for all connections: what is read is consumed before the next read, by whatever socket. */
 const readBuffer = Buffer.allocUnsafeSlow(64 * 1024);
@@ -101,18 +90,9 @@ export function readIntoSlabs(handle: object): Socket {
       return true;
     },
   };
-  const ordinary = typeof (handle as Handle).useUserBuffer !== 'function';
+  const ordinary = !canReadIntoMemory(handle);
   // It starts when somebody listens: until then nothing is lost.
   const options = ordinary ? { handle } : { handle, onread, manualStart: true };
   const socket = new Socket(options as object);
   return socket;
-}
-
-/** The kernel's socket, which `socket` has no more. Undefined, and nothing happened, where Node is not as expected. */
-export function takeHandle(socket: Socket): Handle | undefined {
-  const inside = socket as unknown as Inside;
-  const handle = inside._handle;
-  if (typeof handle?.useUserBuffer !== 'function') return undefined;
-  inside._handle = null;
-  return handle;
 }

@@ -1,6 +1,6 @@
 import t from 'tap';
-import type { Engine } from '../../src/sql/engine.ts';
 import { frame, request, text, uint64 } from '../support/wire.ts';
+import { breakable } from './disturbances.ts';
 import { type Client, Harness, show } from './harness.ts';
 
 /** `count` rows of about `bytes` bytes each. */
@@ -352,36 +352,6 @@ t.test('an engine that breaks is replaced: SQL state is lost, data is not', asyn
   t.equal(await b.exec('INSERT INTO t VALUES (2)'), 'result 1 1');
   t.equal(await c.query('SELECT a FROM t'), '2');
 });
-
-/** An engine whose statements trap when told, as WASM does. */
-function breakable(engine: Engine, broken: () => boolean): Engine {
-  let isBroken = false;
-  return {
-    build: engine.build,
-    memoryBytes: engine.memoryBytes,
-    get broken() {
-      return isBroken || engine.broken;
-    },
-    discard: () => engine.discard(),
-    connect(database, use) {
-      const connection = engine.connect(database, use);
-      const prepare = connection.prepare.bind(connection);
-      connection.prepare = (sql, offset) => {
-        const prepared = prepare(sql, offset);
-        const { statement } = prepared;
-        if (statement === undefined) return prepared;
-        const step = statement.step.bind(statement);
-        statement.step = () => {
-          isBroken ||= broken();
-          if (isBroken) throw new Error('unreachable');
-          return step();
-        };
-        return prepared;
-      };
-      return connection;
-    },
-  };
-}
 
 function pinnedNothing(harness: Harness): number {
   let pages = 0;

@@ -1,6 +1,6 @@
 import t from 'tap';
-import type { Engine } from '../../src/sql/engine.ts';
 import { request } from '../support/wire.ts';
+import { breakable, hurry } from './disturbances.ts';
 import { type Client, show } from './harness.ts';
 import { type Observed, observed } from './readers-harness.ts';
 
@@ -28,16 +28,6 @@ async function reading(seen: Observed): Promise<[Client, Client]> {
   return [one, two];
 }
 
-/** From now on each look at the clock takes a moment. */
-function hurry({ harness: { clock } }: Observed, byMs: number): void {
-  const now = clock.now.bind(clock);
-  let passedMs = 0;
-  clock.now = () => {
-    passedMs += byMs;
-    return (now() + passedMs) as ReturnType<typeof now>;
-  };
-}
-
 t.test('INTERRUPT ends a read on a reader, and the next one finds that reader ready', async (t) => {
   const seen = observed();
   const [one, two] = await reading(seen);
@@ -52,7 +42,7 @@ t.test('INTERRUPT ends a read on a reader, and the next one finds that reader re
 t.test('INTERRUPT reaches a statement that does not come to a row', async (t) => {
   const seen = observed();
   const [one, two] = await filled(seen);
-  hurry(seen, 1);
+  hurry(seen.harness, 1);
   one.arriving = request.interrupt();
   t.equal(await one.query(endless), 'empty');
   t.equal(await two.query(count), '5000');
@@ -66,7 +56,7 @@ t.test('a client that is gone ends its read, while it pauses or runs', async (t)
   t.equal(await two.query(count), '5000');
   t.same(seen.ran.slice(1), [`reader 1: ${count}`]);
   const three = await seen.harness.open();
-  hurry(seen, 1);
+  hurry(seen.harness, 1);
   three.arriving = undefined;
   t.equal(await three.query(endless), 'failure 9 interrupted');
   t.equal(await two.query(count), '5000');
@@ -76,7 +66,7 @@ t.test('a client that is gone ends its read, while it pauses or runs', async (t)
 t.test('the statement timeout is that of the session whose statement runs', async (t) => {
   const seen = observed({ limits: { statementTimeoutMs: 1000 } });
   const [one, two] = await filled(seen);
-  hurry(seen, 1);
+  hurry(seen.harness, 1);
   t.equal(await one.query(endless), 'failure 9 interrupted');
   for (const client of [two, one]) {
     for (let i = 0; i < 5; i++) {
@@ -89,7 +79,7 @@ t.test('the statement timeout is that of the session whose statement runs', asyn
   const tables = Array.from({ length: 500 }, (_, i) => `CREATE TABLE t${i}(a, b, c);`);
   t.match(await two.exec(`BEGIN;${tables.join('')}COMMIT`), /^result/);
   t.equal(await one.query(count), '5000');
-  hurry(seen, 2000);
+  hurry(seen.harness, 2000);
   one.send(request.prepare(count));
   t.equal(show(await one.next()), 'statement 0 0');
 });
@@ -99,7 +89,7 @@ t.test('a slow read is told of with its session, text and rows', async (t) => {
   const [one] = await filled(seen);
   one.send(request.prepare(`${numbers} SELECT i FROM n`));
   await one.expect('statement');
-  hurry(seen, 60);
+  hurry(seen.harness, 60);
   one.send(request.query(0, []));
   t.equal((await one.rows()).split(' ').length, 5000);
   t.match(seen.harness.slowStatements, [
@@ -144,31 +134,6 @@ t.test('what was dropped with the leadership is not read by those who come later
   await three.exec('DELETE FROM t WHERE a = 1');
   t.equal(await three.query(count), '4999');
 });
-
-/** An engine whose statements trap when told, as WASM does. */
-function breakable(engine: Engine, breaks: () => boolean): Engine {
-  let isBroken = false;
-  const connect = engine.connect.bind(engine);
-  Object.defineProperty(engine, 'broken', { get: () => isBroken });
-  engine.connect = (database, use) => {
-    const connection = connect(database, use);
-    const prepare = connection.prepare.bind(connection);
-    connection.prepare = (sql, offset) => {
-      const prepared = prepare(sql, offset);
-      const { statement } = prepared;
-      if (statement === undefined) return prepared;
-      const step = statement.step.bind(statement);
-      statement.step = () => {
-        isBroken ||= breaks();
-        if (isBroken) throw new Error('unreachable');
-        return step();
-      };
-      return prepared;
-    };
-    return connection;
-  };
-  return engine;
-}
 
 t.test('readers of an engine that broke are not called any more', async (t) => {
   let breakNext = false;

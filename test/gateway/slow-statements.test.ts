@@ -1,20 +1,10 @@
 import t from 'tap';
 import { request } from '../support/wire.ts';
+import { hurry } from './disturbances.ts';
 import { Harness } from './harness.ts';
 
 const limits = { slowStatementMs: 100 };
 const counting = 'WITH RECURSIVE n(i) AS (VALUES(1) UNION ALL SELECT i+1 FROM n LIMIT 2000)';
-
-/** From now on each look at the clock finds that some time has passed. */
-function hurry(harness: Harness, byMs: number): void {
-  const { clock } = harness;
-  const now = clock.now.bind(clock);
-  let passedMs = 0;
-  clock.now = () => {
-    passedMs += byMs;
-    return (now() + passedMs) as ReturnType<typeof now>;
-  };
-}
 
 t.test('a statement that runs for long is told of, with its rows', async (t) => {
   const harness = new Harness({ limits });

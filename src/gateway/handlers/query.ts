@@ -20,10 +20,8 @@ export function query(session: Session, request: RequestOf<'query'>): Steps | un
   const open = session.databaseForSql(request.database);
   const statement = open.statements.get(request.statement);
   const text = open.statements.sharedText(request.statement);
-  if (text !== undefined && open.sharesReads) {
-    const reader = open.takeReader(text);
-    if (reader !== undefined) return runShared(session, open, reader, request);
-  }
+  const reader = open.takeReader(text);
+  if (reader !== undefined) return runShared(session, open, reader, request);
   return run(session, open, statement, request.parameters);
 }
 
@@ -33,10 +31,8 @@ export function querySql(session: Session, request: RequestOf<'querySql'>): Step
   const { sql, parameters } = request;
   const { texts } = open;
   const text = keyOf(sql, session.gateway.limits.maxCachedTextBytes);
-  if (text !== undefined && open.sharesReads) {
-    const reader = open.takeReader(text);
-    if (reader !== undefined) return runShared(session, open, reader, request);
-  }
+  const reader = open.takeReader(text);
+  if (reader !== undefined) return runShared(session, open, reader, request);
   const kept = text === undefined ? undefined : texts.take(text);
   const statement = kept ?? compileOnly(open, sql).statement;
   let rest: Steps | undefined;
