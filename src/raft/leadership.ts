@@ -9,10 +9,9 @@ import {
   type Leader,
   never,
   servers,
-  voters,
 } from './core.ts';
 import { Progress } from './progress.ts';
-import { reachedByMajority } from './quorum.ts';
+import { reachedByVoters } from './quorum.ts';
 import { appendEntry } from './replication.ts';
 import { Rounds } from './rounds.ts';
 import type { Index, Instant, ServerId } from './types.ts';
@@ -66,10 +65,8 @@ export function trackMembers(core: Core, leader: Leader): void {
  * dissertation, section 6.2). The window slides: every answer counts for T. True when it still leads.
  */
 export function checkQuorum(core: Core, leader: Leader): boolean {
-  const heard = voters(core).map((server) =>
-    server.id === core.options.id ? forever : (leader.progress.get(server.id)?.heardAt ?? never),
-  );
-  const since = reachedByMajority(heard) as Instant;
+  const ends = { own: forever, missing: never };
+  const since = reachedByVoters(core, leader, ({ heardAt }) => heardAt, ends) as Instant;
   if (core.now < after(since, core.options.electionTimeoutMs)) return true;
   becomeFollower(core, currentTerm(core), undefined);
   return false;

@@ -43,7 +43,7 @@ export function raftOptions(given: Pick<RaftOptions, 'id'> & Partial<RaftOptions
     electionTimeoutMs,
     heartbeatMs: electionTimeoutMs / 10,
     leaseMarginMs: Math.max(1, electionTimeoutMs / 10),
-    snapshotThreshold: 1024,
+    snapshotThreshold: 4096,
     snapshotThresholdBytes: 128 << 20,
     snapshotTrailing: 8192,
     snapshotTrailingBytes: 128 << 20,

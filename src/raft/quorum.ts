@@ -1,3 +1,6 @@
+import type { Core, Leader } from './core.ts';
+import type { Progress } from './progress.ts';
+
 /** How many of `voters` servers are a majority (Raft paper, section 5.2). */
 export function majority(voters: number): number {
   return Math.floor(voters / 2) + 1;
@@ -17,4 +20,25 @@ export function reachedByMajority(values: readonly number[]): number {
     if (reached >= needed && value > largest) largest = value;
   }
   return largest;
+}
+
+/**
+ * What a majority of the voters has reached: `own` counts for this server while it is a voter, `missing` for one that
+ * the leader knows nothing of yet.
+ */
+export function reachedByVoters(
+  core: Core,
+  leader: Leader,
+  reachedBy: (progress: Progress) => number,
+  { own, missing }: { readonly own: number; readonly missing: number },
+): number {
+  // With each answer of a follower, hence a loop: an array of `map` changes its kind with its first fraction, slowly.
+  const values: number[] = [];
+  for (const { id, role } of core.log.configuration.configuration.servers) {
+    if (role !== 'voter') continue;
+    const progress = leader.progress.get(id);
+    if (id === core.options.id) values.push(own);
+    else values.push(progress === undefined ? missing : reachedBy(progress));
+  }
+  return reachedByMajority(values);
 }

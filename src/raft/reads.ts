@@ -1,6 +1,6 @@
 import { after, type Core, forever, type Leader, never, voters } from './core.ts';
 import type { Ticket } from './events.ts';
-import { reachedByMajority } from './quorum.ts';
+import { reachedByVoters } from './quorum.ts';
 import type { Instant } from './types.ts';
 
 /**
@@ -51,13 +51,8 @@ export function knowsCommitted(core: Core, leader: Leader): boolean {
 
 /** The newest round in which a majority followed this leader, itself included while it is a voter. */
 function majorityRound(core: Core, leader: Leader): number {
-  return reachedByMajority(
-    voters(core).map((server) =>
-      server.id === core.options.id
-        ? leader.rounds.current
-        : (leader.progress.get(server.id)?.contactRound ?? 0),
-    ),
-  );
+  const own = leader.rounds.current;
+  return reachedByVoters(core, leader, ({ contactRound }) => contactRound, { own, missing: 0 });
 }
 
 /**
@@ -75,9 +70,8 @@ function mayLease(core: Core, leader: Leader): boolean {
 }
 
 function leaseUntil(core: Core, leader: Leader): Instant {
-  const contacts = voters(core).map((server) =>
-    server.id === core.options.id ? forever : (leader.progress.get(server.id)?.contactAt ?? never),
-  );
+  const ends = { own: forever, missing: never };
+  const reached = reachedByVoters(core, leader, ({ contactAt }) => contactAt, ends);
   const { electionTimeoutMs, leaseMarginMs } = core.options;
-  return after(reachedByMajority(contacts) as Instant, electionTimeoutMs - leaseMarginMs);
+  return after(reached as Instant, electionTimeoutMs - leaseMarginMs);
 }

@@ -3,7 +3,7 @@ import { after, becomeFollower, type Core, currentTerm, type Leader, servers } f
 import type { Sender } from './events.ts';
 import type { AppendEntriesResult } from './messages.ts';
 import type { Progress } from './progress.ts';
-import { reachedByMajority } from './quorum.ts';
+import { reachedByVoters } from './quorum.ts';
 import { shipSnapshot } from './snapshots.ts';
 import type { Entry, Index, Server, Term } from './types.ts';
 
@@ -231,14 +231,9 @@ function rejected(core: Core, progress: Progress, message: AppendEntriesResult):
  * currentTerm: set commitIndex = N" (Raft paper, figure 2). The leader's own match is what its disk holds.
  */
 export function advanceCommit(core: Core, leader: Leader): void {
-  const { log, options } = core;
-  const matches: number[] = [];
-  for (const server of servers(core)) {
-    if (server.role !== 'voter') continue;
-    const own = server.id === options.id;
-    matches.push(own ? log.durableIndex : (leader.progress.get(server.id)?.match ?? 0));
-  }
-  const reached = reachedByMajority(matches);
+  const { log } = core;
+  const own = { own: log.durableIndex, missing: 0 };
+  const reached = reachedByVoters(core, leader, ({ match }) => match, own);
   if (reached <= core.commitIndex || log.termAt(reached as Index) !== currentTerm(core)) return;
   core.commitIndex = reached as Index;
 }

@@ -138,7 +138,7 @@ export const settings = {
   }),
   snapshotThreshold: setting({
     kind: integer('N', 1, 1_000_000_000),
-    fallback: 1024,
+    fallback: 4096,
     group: 'storage',
     doc: 'Log entries between two snapshots',
     note: 'Fewer make restarts faster and cost more writing.',

@@ -77,7 +77,7 @@ t.test('everything that is wrong is told at once, each line naming where it was 
 });
 
 t.test('settings that contradict each other are refused', (t) => {
-  t.match(problems({ snapshotTrailing: '10' }), [/--snapshot-trailing \(10\).*at least.*\(1024\)/]);
+  t.match(problems({ snapshotTrailing: '10' }), [/--snapshot-trailing \(10\).*at least.*\(4096\)/]);
   t.match(problems({ voters: '4' }), [/--voters must be odd/]);
   t.match(problems({ join: '127.0.0.1:9001' }), [/--join names this server's own address/]);
   t.end();
