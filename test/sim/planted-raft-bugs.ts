@@ -78,7 +78,7 @@ export const raftBugs: Readonly<Record<string, PlantedBug>> = {
   },
   'the leader counts itself before its disk does': {
     file: 'src/raft/replication.ts',
-    patches: [{ find: 'own ? log.durableIndex :', replace: 'own ? log.lastIndex :' }],
+    patches: [{ find: 'own: log.durableIndex,', replace: 'own: log.lastIndex,' }],
     why: 'an entry is committed that too few disks hold',
   },
   'an entry of an older term is committed by counting': {
@@ -93,11 +93,11 @@ export const raftBugs: Readonly<Record<string, PlantedBug>> = {
     within: 60,
   },
   'standbys count in the majority': {
-    file: 'src/raft/replication.ts',
+    file: 'src/raft/quorum.ts',
     patches: [
       {
-        find: "    if (server.role !== 'voter') continue;\n",
-        replace: "    if (server.role === 'spare') continue;\n",
+        find: "    if (role !== 'voter') continue;\n",
+        replace: "    if (role === 'spare') continue;\n",
       },
     ],
     why: 'what standbys hold need not be in the log of the next leader',
